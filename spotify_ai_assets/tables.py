@@ -1,0 +1,18 @@
+"""Every contract of every domain: what the lake, the warehouse and the staleness rule know of."""
+
+from collections.abc import Mapping
+from importlib import import_module, util
+
+from spotify_ai_assets.contracts import Table, by_key
+
+DOMAINS = ("catalog", "listening", "reports", "maintenance")
+"""In the order in which data flows; a domain may read those before it."""
+
+TABLES: Mapping[str, Table] = by_key(
+    *(
+        table
+        for domain in DOMAINS
+        if util.find_spec(f"spotify_ai_assets.{domain}.contracts")
+        for table in import_module(f"spotify_ai_assets.{domain}.contracts").TABLES.values()
+    )
+)
