@@ -1,0 +1,375 @@
+"""The lake: every table's rows, in Delta, one commit per partition.
+
+A data file is written, made durable and only then named by a commit; the commit is made durable before anyone is told. The
+file carries the state of its partition in its footer: digest, code version, digests of its inputs, run and trace. Files are
+immutable and never share a name, so a reader sees the old partition or the new one, never a mixture.
+
+Types are compared exactly (Delta would cast 1.5 to 1), keys must be unique, and an empty day needs empty inputs. A commit
+goes through the handle that was read: when another commit came first, ``write`` looks whether its own partition was touched
+and ``update`` reads and computes anew. Log entries hold row counts but no column statistics, so no identifier gets there.
+
+The rooms behind it: ``lake_rows.py`` checks rows, ``lake_states.py`` says what is known of a partition, ``lake_log.py`` commits,
+``lake_care.py`` mends and vacuums. Which partitions are out of date is decided in ``staleness.py``.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from spotify_ai_assets.contracts import DAY, Table
+from spotify_ai_assets.errors import CommitConflictError, EmptyPartitionError, MissingInputError, TransientError
+from spotify_ai_assets.resources import lake_care, lake_log
+from spotify_ai_assets.resources.digests import digest
+from spotify_ai_assets.resources.lake_log import HISTORY_DAYS
+from spotify_ai_assets.resources.lake_rows import checked
+from spotify_ai_assets.resources.lake_states import WHOLE, Origin, Recipe, State, Written, from_footers, to_footer
+from spotify_ai_assets.resources.locks import Locks
+from spotify_ai_assets.resources.storage import Storage
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction
+
+__all__ = ["HISTORY_DAYS", "WHOLE", "Lake", "Origin", "Recipe", "State", "Written"]
+
+_ATTEMPTS = 25
+_THREADS = 4
+_LOG = logging.getLogger(__name__)
+
+
+class Lake:
+    """All tables under one root.
+
+    Args:
+        root: A folder, or ``s3://bucket/prefix``.
+        tables: Every contract by its key.
+        locks: Hands out the lock of a table.
+    """
+
+    def __init__(self, root: str, tables: Mapping[str, Table], locks: Locks) -> None:
+        self.storage = Storage(root)
+        self.tables = tables
+        self.locks = locks
+        self._footers: dict[str, dict[str, str]] = {}
+
+    # Reading -----------------------------------------------------------------------------------------------------------
+
+    def table(self, key: str, *, version: int | None = None, as_of: datetime | None = None) -> "DeltaTable | None":
+        """The Delta table of a contract, or ``None`` before its first commit.
+
+        Args:
+            key: The table's key.
+            version: A past version.
+            as_of: A past moment, with its time zone; the last commit before it counts.
+
+        Raises:
+            HistoryErasedError: The past state was removed by an erasure.
+            PermanentError: The past state never was, or is older than the history kept.
+            TransientError: A power cut tore the end of the log and nobody has written since.
+        """
+        self._contract(key)
+        table = lake_log.open_table(self.storage, key)
+        if table is None or (version is None and as_of is None):
+            return table
+        return lake_log.open_past(table, key, version, as_of)
+
+    def scan(
+        self,
+        key: str,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """The rows of a table, of all its days or of those from ``first`` to ``last``, both included.
+
+        Rows come in the order of their days; within a day, or a table that is not daily, sorted by key where it was written
+        at once. A column that the contract gained later is null in rows written before.
+
+        Raises:
+            HistoryErasedError: The past state was removed by an erasure.
+            PermanentError: The past state never was, or is older than the history kept.
+        """
+        contract, table = self._contract(key), self.table(key, version=version, as_of=as_of)
+        if table is None:
+            return contract.empty().lazy()
+        files = lake_log.live_files(table, contract)
+        if first is not None and contract.is_daily:
+            files = files.filter(pl.col("partition") >= _name(first))
+        if last is not None and contract.is_daily:
+            files = files.filter(pl.col("partition") <= _name(last))
+        return self._scan(contract, files["path"].to_list())
+
+    def open(self, key: str, states: Iterable[State]) -> pl.LazyFrame:
+        """The rows of partitions whose states are known: exactly those files, whatever was committed since."""
+        return self._scan(self._contract(key), [path for state in states for path in state.paths])
+
+    def states(self, key: str) -> dict[str, State]:
+        """Every partition's state, by its name: an ISO date, or ``WHOLE``.
+
+        Raises:
+            TransientError: A file is not there or not whole.
+        """
+        table = self.table(key)
+        return {} if table is None else self._states(key, lake_log.live_files(table, self._contract(key)))
+
+    def state(self, key: str, day: date | None) -> State | None:
+        """One partition's state, or ``None`` where there is none.
+
+        Raises:
+            TransientError: A file is not there or not whole.
+        """
+        if (table := self.table(key)) is None:
+            return None
+        files = lake_log.live_files(table, self._contract(key)).filter(pl.col("partition") == _name(day))
+        return self._states(key, files).get(_name(day))
+
+    # Writing -----------------------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        key: str,
+        frame: pl.DataFrame,
+        day: date | None = None,
+        *,
+        recipe: Recipe | None = None,
+        origin: Origin | None = None,
+        driving_rows: int | None = None,
+        seconds: float = 0.0,
+    ) -> Written:
+        """Replace one partition by these rows.
+
+        The same rows made by the same recipe change nothing.
+
+        Args:
+            key: The table's key.
+            frame: All rows of the partition, in any order, exactly the contract's columns.
+            day: The day, for a daily table.
+            recipe: How the rows were made.
+            origin: Which run made them.
+            driving_rows: Rows in the inputs that drive this partition; ``None`` where it has none.
+            seconds: How long making the rows took.
+
+        Raises:
+            ContractError: Columns, types or keys differ from the contract.
+            EmptyPartitionError: No rows although the inputs have some.
+            CommitConflictError: Another writer replaced this partition meanwhile.
+        """
+        contract, name = self._contract(key), _name(day)
+        if frame.is_empty() and driving_rows:
+            raise EmptyPartitionError(f"{key}: {name or 'the table'} came out empty although its inputs have {driving_rows} rows")
+        rows = checked(contract, frame, day)
+        made = State(digest(rows), rows.height, 0, recipe or Recipe(), origin or Origin(), seconds, ())
+        with self._writing(contract, [name]) as (table, files):
+            before = self._states(key, files).get(name)
+            if before and (before.digest, before.recipe) == (made.digest, made.recipe):
+                return Written(before, is_new=False, version=table.version())
+            add, state = self._put(contract, rows, name, made)
+            for _ in range(_ATTEMPTS):
+                removed = before.paths if before else ()
+                version = lake_log.commit(self.storage, contract, table, [add], removed, {name: state})
+                if version is not None:
+                    return Written(state, is_new=before is None or before.digest != state.digest, version=version)
+                table, files = self._open_to_write(contract, [name])
+                now = self._states(key, files).get(name)
+                if (now and now.paths) != (before and before.paths):
+                    break
+        raise CommitConflictError(f"{key}: {name or 'the table'} was replaced by another writer meanwhile")
+
+    def update(
+        self,
+        key: str,
+        days: list[date],
+        change: Callable[[date, pl.DataFrame], pl.DataFrame],
+        *,
+        origin: Origin | None = None,
+        transaction: str | None = None,
+    ) -> dict[date, Written]:
+        """Read days, change them, and commit all of them or none.
+
+        When another commit came first, the days are read and changed anew: nothing that another writer added is lost.
+        ``change`` may therefore be called more than once for a day, and for several days at the same time.
+
+        Args:
+            key: A daily table.
+            days: The days to change.
+            change: Gives the new rows of a day from its present rows.
+            origin: Which run does it.
+            transaction: Names this update; noted in the log with the commit.
+
+        Raises:
+            ContractError: The changed rows break the contract.
+            CommitConflictError: Other writers won every race.
+        """
+        contract, days = self._contract(key), list(dict.fromkeys(days))
+        names = [_name(day) for day in days]
+        with self._writing(contract, names) as (table, files):
+            for _ in range(_ATTEMPTS):
+                with ThreadPoolExecutor(_THREADS) as pool:  # the disk's syncs overlap
+                    remade = dict(zip(days, pool.map(self._remaker(contract, files, change, origin or Origin()), days), strict=True))
+                new = {_name(day): (old, state, add) for day, (old, state, add) in remade.items() if add is not None}
+                version: int | None = table.version()
+                if new:
+                    added, removed = [add for *_, add in new.values()], tuple(path for old, *_ in new.values() if old for path in old.paths)
+                    states = {name: state for name, (_, state, _) in new.items()}
+                    version = lake_log.commit(self.storage, contract, table, added, removed, states, transaction)
+                if version is not None:
+                    return {day: Written(state, is_new=add is not None, version=version) for day, (_, state, add) in remade.items()}
+                table, files = self._open_to_write(contract, names)
+        raise CommitConflictError(f"{key}: other writers won every race for a commit")
+
+    def append(self, key: str, frame: pl.DataFrame, *, transaction: str, origin: Origin | None = None) -> bool:
+        """Add rows to a table that is not daily, exactly once per transaction.
+
+        Delta notes a transaction's id but does not refuse it a second time; this does. Keys are unique within these rows;
+        that the table holds none of them yet is the caller's knowledge.
+
+        Returns:
+            Whether rows were added; ``False`` where this transaction was committed before.
+
+        Raises:
+            ContractError: Columns, types or keys differ from the contract.
+            CommitConflictError: Other writers won every race.
+        """
+        contract = self._contract(key)
+        rows = checked(contract, frame, None)
+        made = State(digest(rows), rows.height, 0, Recipe(contract.code_version), origin or Origin(), 0.0, ())
+        put: tuple[AddAction, State] | None = None
+        with self._writing(contract, []) as (table, _):
+            for _ in range(_ATTEMPTS):
+                if table.transaction_version(transaction) is not None:
+                    return False
+                put = put or self._put(contract, rows, WHOLE, made)
+                if lake_log.commit(self.storage, contract, table, [put[0]], (), {WHOLE: put[1]}, transaction) is not None:
+                    return True
+                table, _ = self._open_to_write(contract, [])
+        raise CommitConflictError(f"{key}: other writers won every race for a commit")
+
+    # Care --------------------------------------------------------------------------------------------------------------
+
+    def mend(self, key: str) -> list[str]:
+        """Set aside what a power cut tore: log files, checkpoints, partitions whose data is not whole.
+
+        Returns:
+            One sentence for each thing set aside; a partition named there must be made again.
+        """
+        contract = self._contract(key)
+        with self.locks.exclusive(key):
+            return self._mend(contract)
+
+    def vacuum(self, key: str, *, keep: timedelta = timedelta(days=HISTORY_DAYS), dry_run: bool = False) -> list[str]:
+        """Remove the files that no kept version needs, those of killed writers included, while nobody writes.
+
+        Returns:
+            The removed (or, in a dry run, removable) files, relative to the table.
+        """
+        contract = self._contract(key)
+        with self.locks.exclusive(key):
+            if not dry_run:
+                self._mend(contract)
+            table = self.table(key)
+            return [] if table is None else lake_care.vacuum(self.storage, key, table, keep, dry_run=dry_run)
+
+    def forget_history(self, key: str) -> None:
+        """Remove every past state, so that what was rewritten is gone from the disk; ``as_of`` a past moment fails then."""
+        contract = self._contract(key)
+        with self.locks.exclusive(key):
+            self._mend(contract)
+            if (table := self.table(key)) is not None:
+                lake_care.forget_history(self.storage, key, table)
+
+    # Inside ------------------------------------------------------------------------------------------------------------
+
+    def _contract(self, key: str) -> Table:
+        if key not in self.tables:
+            raise MissingInputError(f"{key}: no contract declares this table")
+        return self.tables[key]
+
+    def _mend(self, contract: Table) -> list[str]:
+        sentences = lake_care.mend(self.storage, contract)
+        for sentence in sentences:
+            _LOG.warning(sentence)
+        return sentences
+
+    @contextmanager
+    def _writing(self, contract: Table, names: list[str]) -> "Iterator[tuple[DeltaTable, pl.DataFrame]]":
+        """Hold the shared lock on a table whose log and named partitions are whole; gives it with the files of these partitions.
+
+        A commit on top of a torn one would hide it for good, so a torn table is mended first, under the exclusive lock.
+        """
+        while True:
+            with self.locks.shared(contract.key):
+                if not lake_care.is_torn(self.storage, contract.key):
+                    table, files = self._open_to_write(contract, names)
+                    if not lake_care.torn_files(self.storage, contract.key, files):
+                        yield table, files
+                        return
+            with self.locks.exclusive(contract.key):
+                self._mend(contract)
+
+    def _open_to_write(self, contract: Table, names: list[str]) -> "tuple[DeltaTable, pl.DataFrame]":
+        table = lake_log.open_to_write(self.storage, contract)
+        return table, lake_log.live_files(table, contract).filter(pl.col("partition").is_in(names))
+
+    def _remaker(
+        self, contract: Table, files: pl.DataFrame, change: Callable[[date, pl.DataFrame], pl.DataFrame], origin: Origin
+    ) -> "Callable[[date], tuple[State | None, State, AddAction | None]]":
+        """Gives for a day its old state, its new one, and the file to add where the rows differ."""
+        states = self._states(contract.key, files)
+
+        def remake(day: date) -> "tuple[State | None, State, AddAction | None]":
+            old = states.get(_name(day))
+            rows = checked(contract, change(day, self._scan(contract, list(old.paths) if old else []).collect()), day)
+            made = State(digest(rows), rows.height, 0, Recipe(contract.code_version), origin, 0.0, ())
+            if (old.digest == made.digest) if old else rows.is_empty():
+                return old, old or made, None
+            add, state = self._put(contract, rows, _name(day), made)
+            return old, state, add
+
+        return remake
+
+    def _put(self, contract: Table, rows: pl.DataFrame, name: str, made: State) -> "tuple[AddAction, State]":
+        """Write the rows to a new file, which is no part of the table before a commit names it."""
+        folder = f"{DAY}={name}/" if contract.is_daily else ""
+        path = f"{folder}{uuid.uuid4().hex}.parquet"
+        is_public = all(column.personal == "none" for column in contract.columns)
+        size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=to_footer(made))
+        return lake_log.addition(path, size, rows.height), replace(made, size=size, paths=(path,))
+
+    def _scan(self, contract: Table, paths: list[str]) -> pl.LazyFrame:
+        if not paths:
+            return contract.empty().lazy()
+        return pl.scan_parquet(
+            [self.storage.uri(contract.key, path) for path in paths],
+            glob=False,
+            schema=pl.Schema({name: dtype for name, dtype in contract.schema.items() if not (contract.is_daily and name == DAY)}),
+            hive_partitioning=contract.is_daily,
+            hive_schema={DAY: pl.Date} if contract.is_daily else None,
+            missing_columns="insert",
+            extra_columns="ignore",
+        ).select(list(contract.schema))
+
+    def _states(self, key: str, files: pl.DataFrame) -> dict[str, State]:
+        """States of the partitions that these files hold; a footer is read once, since files never change."""
+        unread = [path for path in files["path"] if f"{key}/{path}" not in self._footers]
+        try:
+            for path, footer in zip(unread, self.storage.footers(key, unread), strict=True):
+                self._footers[f"{key}/{path}"] = footer
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise TransientError(f"{key}: a data file was removed just now or is not whole; `mend` takes the latter out") from error
+        return {
+            str(name): from_footers(rows, [self._footers[f"{key}/{path}"] for path in rows["path"]])
+            for (name,), rows in files.group_by("partition", maintain_order=True)
+        }
+
+
+def _name(day: date | None) -> str:
+    return WHOLE if day is None else day.isoformat()

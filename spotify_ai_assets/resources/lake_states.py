@@ -1,0 +1,114 @@
+"""What the lake knows about a partition, and the footer of a data file in which it is kept.
+
+The state lies in the file, not in the log: it is written with the rows, outlives vacuum and the clean-up of the log, and a
+backup of the files alone still has it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+WHOLE = ""
+"""The one partition of a table that is not daily."""
+
+_FOOTER = "spotify_ai"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a partition was made; together with its rows, everything that decides whether it is up to date.
+
+    Attributes:
+        code_version: The contract's code version at that time.
+        inputs: Digest of each input partition, by ``key@partition``.
+    """
+
+    code_version: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which run made a partition.
+
+    Attributes:
+        run_id: The Dagster run.
+        trace_id: The trace that the run belongs to, 32 hexadecimal digits.
+    """
+
+    run_id: str = ""
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A partition as it is now.
+
+    Attributes:
+        digest: Of its logical rows, sorted by the primary key.
+        rows: Number of rows.
+        size: Bytes on disk.
+        recipe: How it was made.
+        origin: Which run made it.
+        seconds: How long making it took.
+        paths: Its data files, relative to the table.
+    """
+
+    digest: str
+    rows: int
+    size: int
+    recipe: Recipe
+    origin: Origin
+    seconds: float
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did.
+
+    Attributes:
+        state: The partition afterwards.
+        is_new: Whether its rows differ from before.
+        version: The table's version that holds it.
+    """
+
+    state: State
+    is_new: bool
+    version: int
+
+
+def to_footer(state: State) -> dict[str, str]:
+    """The key-value metadata of the data file that holds a partition."""
+    known = {
+        "digest": state.digest,
+        "code_version": state.recipe.code_version,
+        "inputs": dict(state.recipe.inputs),
+        "run_id": state.origin.run_id,
+        "trace_id": state.origin.trace_id,
+        "seconds": round(state.seconds, 4),
+    }
+    return {_FOOTER: json.dumps(known, separators=(",", ":"))}
+
+
+def from_footers(files: pl.DataFrame, footers: Iterable[Mapping[str, str]]) -> State:
+    """The state of a partition from its files; only an appended table has more than one.
+
+    Args:
+        files: Columns ``path``, ``rows`` and ``size``, one row per file.
+        footers: The key-value metadata of each of these files.
+    """
+    known = [json.loads(footer[_FOOTER]) for footer in footers]
+    digests, last = sorted(footer["digest"] for footer in known), known[-1]
+    return State(
+        digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+        rows=int(files["rows"].sum()),
+        size=int(files["size"].sum()),
+        recipe=Recipe(last["code_version"], last["inputs"]),
+        origin=Origin(last["run_id"], last["trace_id"]),
+        seconds=last["seconds"],
+        paths=tuple(files["path"]),
+    )
