@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
 __all__ = ["HISTORY_DAYS", "WHOLE", "Lake", "Origin", "Recipe", "State", "Written"]
+
+Day = TypeVar("Day", bound=date | None)
+"""A day of a daily table; ``None`` stands for the whole of another."""
 
 _ATTEMPTS = 25
 _THREADS = 4
@@ -187,20 +190,20 @@ class Lake:
     def update(
         self,
         key: str,
-        days: list[date],
-        change: Callable[[date, pl.DataFrame], pl.DataFrame],
+        days: Iterable[Day],
+        change: Callable[[Day, pl.DataFrame], pl.DataFrame],
         *,
         origin: Origin | None = None,
         transaction: str | None = None,
-    ) -> dict[date, Written]:
+    ) -> dict[Day, Written]:
         """Read days, change them, and commit all of them or none.
 
         When another commit came first, the days are read and changed anew: nothing that another writer added is lost.
         ``change`` may therefore be called more than once for a day, and for several days at the same time.
 
         Args:
-            key: A daily table.
-            days: The days to change.
+            key: The table's key.
+            days: The days to change; ``None`` alone for the whole of a table that is not daily.
             change: Gives the new rows of a day from its present rows.
             origin: Which run does it.
             transaction: Names this update; noted in the log with the commit.
@@ -320,12 +323,12 @@ class Lake:
         return table, lake_log.live_files(table, contract).filter(pl.col("partition").is_in(names))
 
     def _remaker(
-        self, contract: Table, files: pl.DataFrame, change: Callable[[date, pl.DataFrame], pl.DataFrame], origin: Origin
-    ) -> "Callable[[date], tuple[State | None, State, AddAction | None]]":
+        self, contract: Table, files: pl.DataFrame, change: Callable[[Day, pl.DataFrame], pl.DataFrame], origin: Origin
+    ) -> "Callable[[Day], tuple[State | None, State, AddAction | None]]":
         """Gives for a day its old state, its new one, and the file to add where the rows differ."""
         states = self._states(contract.key, files)
 
-        def remake(day: date) -> "tuple[State | None, State, AddAction | None]":
+        def remake(day: Day) -> "tuple[State | None, State, AddAction | None]":
             old = states.get(_name(day))
             rows = checked(contract, change(day, self._scan(contract, list(old.paths) if old else []).collect()), day)
             made = State(digest(rows), rows.height, 0, Recipe(contract.code_version), origin, 0.0, ())
