@@ -1,0 +1,310 @@
+"""``spotify-ai``: the platform from the command line.
+
+Each command is a thin layer over what the UI and the schedules use too. Exit status: 0 the platform worked, whatever it found;
+1 it failed, or a day could not be made; 2 the command was misused. ``--json`` prints one JSON document and nothing else.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.locale import translate as _
+from spotify_ai_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from spotify_ai_assets.resources.lake import Lake
+
+app = typer.Typer(
+    help=_("Analytics, models and reports from your own listening data."), no_args_is_help=True, pretty_exceptions_enable=False
+)
+backfill = typer.Typer(help=_("Make ranges of days again: see what is stale, make it, count it again."), no_args_is_help=True)
+app.add_typer(backfill, name="backfill")
+lake_commands = typer.Typer(help=_("Care of the lake: vacuum and mending."), no_args_is_help=True)
+app.add_typer(lake_commands, name="lake")
+
+# What is printed comes from data: [a title] is no markup and :a_name: no emoji.
+err = Console(stderr=True, markup=False, emoji=False)
+out = Console(markup=False, emoji=False)
+
+Json = Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))]
+From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help=_("First day; the first with listens unless given."))]
+To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help=_("Last day; the last with listens unless given."))]
+Select = Annotated[list[str] | None, typer.Option("--select", help=_("A table such as listening/charts, or a domain; all unless given."))]
+
+
+@app.command("import", help=_("Import files of listens, charts or catalogue rows, or whole folders of them; they are read in place."))
+def import_paths(
+    paths: Annotated[list[Path], typer.Argument(exists=True, readable=False, help=_("Files and folders."))],
+    as_json: Json = False,
+    listener: Annotated[str | None, typer.Option(help=_("Whose listens files hold that name nobody."))] = None,
+) -> None:
+    """Import by hand, by the same job that the landing sensor launches."""
+    from spotify_ai_assets.importing import import_files
+
+    if listener:
+        os.environ["SPOTIFY_AI_LISTENER"] = listener
+    with _platform() as (instance, lake), _bar(as_json, _("Importing")) as advance:
+        reports = import_files(instance, lake, Settings.from_environment(), paths, advance)
+    if as_json:
+        _print_json({"files": [report.as_json() for report in reports]})
+        return
+    table = _table(_("File"), _("Format"), _("Rows"), _("Stored"), _("Duplicate"), _("Rejected"), _("Reason"))
+    for report in reports:
+        counts = [str(count) for count in (report.rows, report.stored, report.duplicate, report.rejected)]
+        table.add_row(report.file, report.format or "–", *counts, report.reason or "")
+    out.print(table)
+
+
+@backfill.command("plan", help=_("Show which days of which tables are stale, why, and what making them will cost."))
+def plan_backfill(first: From = None, last: To = None, select: Select = None, as_json: Json = False) -> None:
+    """Show what is stale."""
+    from spotify_ai_assets.backfill import make_plan, select_tables
+
+    with _platform() as (_instance, lake):
+        found = make_plan(lake, select_tables(select or []), _date(first), _date(last))
+    if as_json:
+        stale = [{"table": each.key, "day": str(each.day), "reasons": list(each.reasons)} for each in found.stale]
+        _print_json({"stale": stale, "seconds": {key: round(value, 3) for key, value in found.seconds.items()}})
+        return
+    table = _table(_("Table"), _("Days"), _("First"), _("Last"), _("Why"), _("About"))
+    for key, seconds in found.seconds.items():
+        mine = [each for each in found.stale if each.key == key]
+        why = sorted({reason.split("@")[0] for each in mine for reason in each.reasons})
+        table.add_row(key, str(len(mine)), str(mine[0].day), str(mine[-1].day), "\n".join(why), f"{seconds:.1f} s")
+    out.print(table if found.stale else _("Nothing is stale."))
+
+
+@backfill.command("run", help=_("Make what is stale, 31 days at a time; a killed run goes on where it stopped."))
+def run_backfill_command(first: From = None, last: To = None, select: Select = None, as_json: Json = False) -> None:
+    """Make what is stale."""
+    from spotify_ai_assets.backfill import run_backfill, select_tables
+    from spotify_ai_assets.definitions import defs
+
+    with _platform() as (instance, lake), _bar(as_json, _("Days")) as advance:
+        outcome = run_backfill(
+            defs(),
+            instance,
+            lake,
+            select_tables(select or []),
+            _date(first),
+            _date(last),
+            progress=lambda begin, end, done, total: advance(f"{begin} – {end}", done, total),
+        )
+    if as_json:
+        _print_json(
+            {
+                "days": outcome.days,
+                "made": outcome.made,
+                "changed": outcome.changed,
+                "refused": outcome.refused,
+                "runs": outcome.runs,
+            }
+        )
+    else:
+        out.print(
+            _("{days} days, {made} partitions made, {changed} of them changed, {runs} runs").format(
+                days=outcome.days, made=outcome.made, changed=outcome.changed, runs=len(outcome.runs)
+            )
+        )
+        for key, days in outcome.refused.items():
+            for day, reason in days.items():
+                out.print(f"{key} {day}", style="red", end=" ")
+                out.print(reason, highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if outcome.refused else 0)
+
+
+@backfill.command("verify", help=_("Count days again: every stored digest against its rows, staleness, and all checks."))
+def verify_backfill(first: From = None, last: To = None, select: Select = None, as_json: Json = False) -> None:
+    """Count again."""
+    from spotify_ai_assets.backfill import recount, run_checks, select_tables
+    from spotify_ai_assets.definitions import defs
+
+    with _platform() as (instance, lake), _bar(as_json, _("Partitions")) as advance:
+        found = recount(lake, select_tables(select or []), _date(first), _date(last), advance) | run_checks(defs(), instance)
+    if as_json:
+        _print_json(found)
+    else:
+        table = _table(_("Verified"), _("Result"))
+        for name, value in found.items():
+            table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        out.print(table)
+    raise typer.Exit(1 if found["failed"] or found["differing"] or found["stale"] else 0)
+
+
+@app.command(help=_("Show what is there: tables, rows, days, what is stale, the last runs."))
+def status(as_json: Json = False) -> None:
+    """Show what is there."""
+    from spotify_ai_assets.backfill import describe_status
+
+    with _platform() as (instance, lake):
+        found = describe_status(instance, lake)
+    if as_json:
+        _print_json(found)
+        return
+    table = _table(_("Table"), _("Partitions"), _("First"), _("Last"), _("Rows"), _("MB"), _("Stale"))
+    for row in found["tables"]:
+        table.add_row(*(str("" if value is None else value) for value in row.values()))
+    out.print(table)
+    runs = _table(_("Run"), _("Job"), _("Status"), _("Started"))
+    for row in found["runs"]:
+        runs.add_row(*(str(value) for value in row.values()))
+    out.print(runs)
+
+
+@app.command(help=_("Ask the lake in SQL, such as: select country, sum(streams) from listening.country_days group by 1"))
+def sql(query: Annotated[str, typer.Argument(help=_("One SELECT statement."))], as_json: Json = False) -> None:
+    """Ask the lake in SQL."""
+    from spotify_ai_assets.resources.warehouse import Warehouse
+
+    with _platform() as (_instance, lake):
+        rows = Warehouse(lake).query(query)
+    if as_json:
+        sys.stdout.write(rows.write_json() + "\n")
+        return
+    table = _table(*rows.columns)
+    for row in rows.head(200).iter_rows():
+        table.add_row(*("" if value is None else str(value) for value in row))
+    out.print(table)
+    if rows.height > 200:
+        err.print(_("{rows} rows, the first 200 shown; --json prints all").format(rows=rows.height))
+
+
+@app.command(help=_("Make a demo world, import it and run the whole graph on it, offline."))
+def demo(
+    scale: Annotated[float, typer.Option(min=0.001, help=_("1 is 5,000 listens a day."))] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help=_("Another seed is another world."))] = 0,
+    days: Annotated[int, typer.Option(min=1, help=_("Number of days."))] = 60,
+    clean: Annotated[bool, typer.Option(help=_("Plant nothing: no anomalies, no faults."))] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole graph on a demo world."""
+    from spotify_ai_assets.demonstration import run_demo
+
+    os.environ.setdefault("SPOTIFY_AI_PSEUDONYM_SEED", f"demo-{seed}")
+    with _platform() as (instance, lake), _bar(as_json, _("Demo")) as advance:
+        summary = run_demo(instance, lake, Settings.from_environment(), scale=scale, seed=seed, days=days, clean=clean, progress=advance)
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_demo(summary)
+    raise typer.Exit(1 if summary["refused"] or summary["checks_failed"] else 0)
+
+
+def _print_demo(summary: dict[str, Any]) -> None:
+    table = _table(_("The demo world"), "")
+    for name, value in summary.items():
+        table.add_row(name.replace("_", " "), json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value))
+    out.print(table)
+    out.print(_("A page of the last day: {page}").format(page=summary["page"]), soft_wrap=True)
+    out.print(_("Open the UI with `make ui`, then http://127.0.0.1:3000"))
+
+
+@lake_commands.command("vacuum", help=_("Remove files that no version of the last seven days needs."))
+def vacuum(dry_run: Annotated[bool, typer.Option(help=_("Only count them."))] = False, as_json: Json = False) -> None:
+    """Remove files that nothing needs."""
+    with _platform() as (_instance, lake):
+        removed = {key: len(lake.vacuum(key, dry_run=dry_run)) for key in lake.tables}
+    _print_counts(removed, as_json)
+
+
+@lake_commands.command("mend", help=_("Set aside what a power cut tore; what is lost by it counts as stale and is made again."))
+def mend(as_json: Json = False) -> None:
+    """Set aside what is torn."""
+    with _platform() as (_instance, lake):
+        found = {key: lake.mend(key) for key in lake.tables}
+    if as_json:
+        _print_json(found)
+        return
+    for sentence in [sentence for sentences in found.values() for sentence in sentences] or [_("Everything is whole.")]:
+        out.print(sentence)
+
+
+def _print_counts(counts: dict[str, int], as_json: bool) -> None:
+    if as_json:
+        _print_json(counts)
+        return
+    table = _table(_("Table"), _("Files"))
+    for key, count in counts.items():
+        table.add_row(key, str(count))
+    out.print(table)
+
+
+@contextmanager
+def _platform() -> Iterator["tuple[dg.DagsterInstance, Lake]"]:
+    """The instance and the lake, after the dead were buried and what they committed was recorded.
+
+    A failure of the platform ends the process with status 1 and one sentence.
+    """
+    from spotify_ai_assets.maintenance.jobs import settle_dead_runs
+    from spotify_ai_assets.resources import open_lake
+    from spotify_ai_assets.runs import open_instance
+    from spotify_ai_assets.tables import TABLES
+
+    try:
+        with open_instance() as instance:
+            lake = open_lake(Settings.from_environment(), TABLES)
+            settle_dead_runs(instance, lake)
+            yield instance, lake
+    except PlatformError as error:
+        err.print(f"{type(error).__name__}: {error}", style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+class _Advance:
+    """Moves a progress bar: a text, and steps done of all where they are known."""
+
+    def __init__(self, progress: Progress | None, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None) if progress else None
+        self._title = title
+
+    def __call__(self, text: str, done: int, total: int | None = None) -> None:
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description=f"{self._title} {text}", completed=done, total=total)
+
+
+@contextmanager
+def _bar(is_quiet: bool, title: str) -> Iterator[_Advance]:
+    if is_quiet or not err.is_terminal:
+        yield _Advance(None, title)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield _Advance(progress, title)
+
+
+def _table(*headings: str) -> RichTable:
+    table = RichTable()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def _date(value: datetime | None) -> date | None:
+    return value.date() if value else None
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
