@@ -287,9 +287,10 @@ def _bar(is_quiet: bool, title: str) -> Iterator[_Advance]:
 
 
 def _table(*headings: str) -> RichTable:
+    """A table that folds what is too long; the key of a table stays in one piece."""
     table = RichTable()
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == _("Table"))
     return table
 
 

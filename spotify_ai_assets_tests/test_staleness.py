@@ -120,7 +120,7 @@ def test_an_input_that_is_absent_is_an_input_too() -> None:
 
 
 def test_tables_come_after_those_that_they_read() -> None:
-    assert [table.key for table in in_order(TABLES, MADE)][0] == CLEAN.key
+    assert in_order(TABLES, MADE)[0].key == CLEAN.key
 
 
 def test_the_ledger_follows_what_is_written() -> None:

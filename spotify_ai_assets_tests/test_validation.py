@@ -74,7 +74,7 @@ def test_all_broken_promises_are_told_at_once() -> None:
     )
 )
 def test_the_quick_look_and_the_full_one_agree(rows: list[tuple[object, ...]]) -> None:
-    frame = pl.DataFrame(rows, schema=TABLE.schema, orient="row")
+    frame = pl.DataFrame(rows, orient="row", schema=[*TABLE.schema.items()])
     try:
         validation._schema(TABLE).validate(frame, lazy=True)
         is_kept = True
