@@ -25,14 +25,14 @@ from spotify_ai_assets.listening.contracts import (
     TRACK_DAYS,
 )
 from spotify_ai_assets.loading import check
+from spotify_ai_assets.partitions import run_days
 from spotify_ai_assets.resources.lake import Lake
 
 
 def _days(context: dg.AssetCheckExecutionContext, lake: Lake, table: Table) -> list[date]:
     """The days that the run made, else the newest."""
-    op = context.op_execution_context
-    if op.has_partition_key or op.has_partition_key_range:
-        return [date.fromisoformat(name) for name in op.partition_keys]
+    if days := run_days(context.op_execution_context.run.tags):
+        return days
     return [date.fromisoformat(max(states))] if (states := lake.states(table.key)) else []
 
 

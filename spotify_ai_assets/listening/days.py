@@ -1,6 +1,7 @@
 """Daily counts of plays: by listener and track, by track, by artist, by country and device.
 
-Each table is the plays of a day grouped by the table's own key. Ranks belong to ``charts``, longer ranges to ``ranges``.
+Each table is the plays of a day grouped by the table's own key and in its order, which keeps files small. Ranks belong to
+``charts``, longer ranges to ``ranges``.
 """
 
 from datetime import date
@@ -52,6 +53,7 @@ def _count(plays: pl.DataFrame | pl.LazyFrame, day: date, table: Table) -> pl.Da
         .with_columns(pl.col("listener_id").rank("dense") if "listeners" in measures else pl.col("listener_id"))
         .group_by(table.primary_key)
         .agg(**measures)
+        .sort(table.primary_key)
         .with_columns(day=pl.lit(day))
         .select(pl.col(name).cast(dtype) for name, dtype in table.schema.items())
         .collect(engine="streaming")

@@ -28,7 +28,7 @@ from spotify_ai_assets.errors import CommitConflictError, EmptyPartitionError, M
 from spotify_ai_assets.resources import lake_care, lake_log
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake_log import HISTORY_DAYS
-from spotify_ai_assets.resources.lake_rows import checked
+from spotify_ai_assets.resources.lake_rows import RecentRows, checked
 from spotify_ai_assets.resources.lake_states import WHOLE, Origin, Recipe, State, Written, from_footers, to_footer
 from spotify_ai_assets.resources.locks import Locks
 from spotify_ai_assets.resources.storage import Storage
@@ -44,6 +44,7 @@ Day = TypeVar("Day", bound=date | None)
 
 _ATTEMPTS = 25
 _THREADS = 4
+_RECENT_BYTES = 2**30
 _LOG = logging.getLogger(__name__)
 
 
@@ -61,6 +62,7 @@ class Lake:
         self.tables = tables
         self.locks = locks
         self._footers: dict[str, dict[str, str]] = {}
+        self._recent = RecentRows(_RECENT_BYTES)
 
     # Reading -----------------------------------------------------------------------------------------------------------
 
@@ -113,7 +115,10 @@ class Lake:
 
     def open(self, key: str, states: Iterable[State]) -> pl.LazyFrame:
         """The rows of partitions whose states are known: exactly those files, whatever was committed since."""
-        return self._scan(self._contract(key), [path for state in states for path in state.paths])
+        contract, paths = self._contract(key), [path for state in states for path in state.paths]
+        if len(paths) == 1 and (rows := self._recent.get(contract, paths[0])) is not None:
+            return rows
+        return self._scan(contract, paths)
 
     def states(self, key: str) -> dict[str, State]:
         """Every partition's state, by its name: an ISO date, or ``WHOLE``.
@@ -345,6 +350,7 @@ class Lake:
         path = f"{folder}{uuid.uuid4().hex}.parquet"
         is_public = all(column.personal == "none" for column in contract.columns)
         size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=to_footer(made))
+        self._recent.keep(contract, path, rows)
         return lake_log.addition(path, size, rows.height), replace(made, size=size, paths=(path,))
 
     def _scan(self, contract: Table, paths: list[str]) -> pl.LazyFrame:

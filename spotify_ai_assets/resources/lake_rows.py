@@ -3,12 +3,44 @@
 Types are compared, never cast. Which values a column may hold is the blocking check's business, not the lake's.
 """
 
+import threading
 from datetime import date
 
 import polars as pl
 
 from spotify_ai_assets.contracts import DAY, Table
 from spotify_ai_assets.errors import ContractError
+
+
+class RecentRows:
+    """The rows of the file that was written last, of each table: the assets of a run read what the one before has just made.
+
+    A file never changes, so its rows in memory are as good as those on disk.
+
+    Args:
+        limit: Bytes to hold at most; the oldest rows go first.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rows: dict[str, tuple[str, pl.DataFrame]] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, contract: Table, path: str, rows: pl.DataFrame) -> None:
+        """Remember the rows of a file in place of those of its table's last one."""
+        with self._lock:
+            self._rows.pop(contract.key, None)
+            self._rows[contract.key] = path, rows
+            while sum(each.estimated_size() for _, each in self._rows.values()) > self._limit:
+                self._rows.pop(next(iter(self._rows)))
+
+    def get(self, contract: Table, path: str) -> pl.LazyFrame | None:
+        """The rows of a file as the contract's columns, or ``None`` where they are not remembered."""
+        kept, rows = self._rows.get(contract.key, ("", None))
+        if rows is None or kept != path:
+            return None
+        day = {DAY: pl.lit(date.fromisoformat(path[len(DAY) + 1 :].partition("/")[0]))} if contract.is_daily else {}
+        return rows.lazy().with_columns(**day).select(list(contract.schema))
 
 
 def checked(contract: Table, frame: pl.DataFrame, day: date | None) -> pl.DataFrame:

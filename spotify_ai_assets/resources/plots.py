@@ -63,8 +63,9 @@ def plot_markdown(title: str, kind: Literal["line", "bar"], x: Sequence[object],
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI)
+    # Fixed margins, wide enough for the longest name: a layout that is computed takes as long as the rest of the drawing.
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.74) if kind == "line" else (0.34, 0.13, 0.62, 0.74))
     axes.set_title(_drawable(title), loc="left", fontsize=8, color=_INK, parse_math=False)
     values = [math.nan if value is None or not math.isfinite(value) else float(value) for value in y]
     _draw_line(axes, x, values) if kind == "line" else _draw_bars(axes, x[:8], values[:8])
