@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from spotify_ai_assets.contracts import TIME
-from spotify_ai_assets.listening.contracts import KINDS, UNKNOWN_COUNTRY
+from spotify_ai_assets.listening.contracts import KINDS, PLATFORMS, UNKNOWN_COUNTRY
 from spotify_ai_assets.listening.formats.base import LISTENS, Batch, split_batch
 
 MAX_NAME = 2000
@@ -100,7 +100,10 @@ def _epochs(numbers: pl.Series) -> pl.Series:
 
 def name_platform(description: str) -> str:
     """The kind of device that a text describes."""
-    return next((platform for platform, pattern in _PLATFORMS if re.search(pattern, description.lower())), "other")
+    told = description.strip().lower()
+    if told in PLATFORMS:
+        return told
+    return next((platform for platform, pattern in _PLATFORMS if re.search(pattern, told)), "other")
 
 
 def _country(word: str) -> str | None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from format_reading import NOW, read_bytes
 
+from spotify_ai_assets.listening.contracts import PLATFORMS
 from spotify_ai_assets.listening.formats.rows import name_platform, parse_times
 
 EXTENDED = {
@@ -627,3 +628,8 @@ def test_the_unit_of_an_epoch_follows_from_its_size():
 )
 def test_devices_have_few_kinds(description, platform):
     assert name_platform(description) == platform
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_kind_of_device_is_called_by_its_own_name(platform):
+    assert name_platform(f" {platform.title()}") == platform
