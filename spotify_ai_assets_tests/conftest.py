@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import hypothesis
 import pytest
 
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True)
