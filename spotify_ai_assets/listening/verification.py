@@ -1,6 +1,7 @@
 """Recounting: do the tables of a day agree with each other, with their past, and with a rebuild from the raw listens?"""
 
 import hashlib
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
@@ -75,12 +76,10 @@ def unusual_days(counts: Mapping[date, int], days: Iterable[date]) -> pl.DataFra
         past = [counts[each] for offset in range(1, _TRAILING_DAYS + 1) if (each := day - timedelta(days=offset)) in counts]
         if len(past) < _LEAST_DAYS or day not in counts:
             continue
-        values = pl.Series(past, dtype=pl.Float64)
-        median = values.median()
-        spread = (values - median).abs().median()
-        allowed = max(_DEVIATIONS * 1.4826 * float(spread or 0), 0.2 * float(median or 0))  # type: ignore[arg-type]
-        if abs(counts[day] - float(median or 0)) > allowed:  # type: ignore[arg-type]
-            unusual.append({DAY: day, "count": counts[day], "median": median})
+        median = statistics.median(past)
+        spread = statistics.median(abs(count - median) for count in past)
+        if abs(counts[day] - median) > max(_DEVIATIONS * 1.4826 * spread, 0.2 * median):
+            unusual.append({DAY: day, "count": counts[day], "median": float(median)})
     return pl.DataFrame(unusual, schema={DAY: pl.Date, "count": pl.Int64, "median": pl.Float64})
 
 
