@@ -214,7 +214,7 @@ def recount(
     found = [(table, day, state) for table in tables for day in days if (state := ledger.state(table.key, day))]
     differing = []
     for done, (table, day, state) in enumerate(found, 1):
-        rows = lake.open(table.key, [state]).collect().sort(table.primary_key).drop(DAY)
+        rows = lake.open(table.key, [state], from_disk=True).collect().sort(table.primary_key).drop(DAY)
         if digest(rows) != state.digest or rows.height != state.rows:
             differing.append(f"{table.key}@{day}")
         progress(table.key, done, len(found))

@@ -113,10 +113,16 @@ class Lake:
             files = files.filter(pl.col("partition") <= _name(last))
         return self._scan(contract, files["path"].to_list())
 
-    def open(self, key: str, states: Iterable[State]) -> pl.LazyFrame:
-        """The rows of partitions whose states are known: exactly those files, whatever was committed since."""
+    def open(self, key: str, states: Iterable[State], *, from_disk: bool = False) -> pl.LazyFrame:
+        """The rows of partitions whose states are known: exactly those files, whatever was committed since.
+
+        Args:
+            key: The table's key.
+            states: The partitions.
+            from_disk: Read the files even where their rows are still in memory, as a proof of them must.
+        """
         contract, paths = self._contract(key), [path for state in states for path in state.paths]
-        if len(paths) == 1 and (rows := self._recent.get(contract, paths[0])) is not None:
+        if not from_disk and len(paths) == 1 and (rows := self._recent.get(contract, paths[0])) is not None:
             return rows
         return self._scan(contract, paths)
 
