@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,16 @@ def made_by(client: Client, key: str) -> dict[str, str]:
 def quiet(client: Client) -> bool:
     """Whether no run is under way or waiting."""
     return all(each["status"] in ENDED for each in client.runs())
+
+
+def looked(client: Client, sensor: str, since: float) -> bool:
+    """Whether a sensor has ended a tick that began after a moment."""
+    query = (
+        "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor"
+        " { sensorState { ticks(limit: 1) { timestamp endTimestamp } } } } }"
+    )
+    ticks = client(query, s={**LOCATION, "sensorName": sensor})["sensorOrError"]["sensorState"]["ticks"]
+    return bool(ticks and ticks[0]["endTimestamp"] and ticks[0]["timestamp"] > since)
 
 
 def test_imported_days_are_made_without_anybody_asking(server: Client, data: Path) -> None:
@@ -108,6 +119,9 @@ def evaluate(client: Client, schedule: str, at: datetime) -> list[dict[str, Any]
 
 def test_the_schedule_asks_for_yesterday_and_its_run_refreshes_the_report(server: Client) -> None:
     wait(lambda: quiet(server))
+    # A leaf that was made in the same interval as its inputs counts as made after them, so that interval must be over.
+    now = time.time()
+    wait(lambda: looked(server, "leaves", now), 150)
     before = made_by(server, "reports/daily_listening")[FIRST]
     [request] = evaluate(server, "every_morning", datetime(2026, 6, 10, 5, tzinfo=UTC))
     tags = {tag["key"]: tag["value"] for tag in request["tags"]}
