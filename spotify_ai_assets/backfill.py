@@ -1,12 +1,12 @@
 """Backfills from the command line: what is stale, making it in a few ranged runs, counting it again.
 
 The work is the ``backfill`` job, run in this process on the same instance as the UI, so no daemon is needed and the history
-shows it. Progress is in the lake: each day is a commit, and a killed backfill goes on where it stopped.
+shows it. Progress is in the lake, where days are committed as they are made: a killed backfill goes on where it stopped.
 """
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ import dagster as dg
 from spotify_ai_assets.contracts import DAY, Table
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.loading import asset_key
-from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, event_days
+from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, SOURCES, event_days
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake import Lake
@@ -25,6 +25,8 @@ from spotify_ai_assets.staleness import Ledger, Stale, in_order, plan
 from spotify_ai_assets.tables import TABLES
 
 _UNKNOWN_SECONDS = 0.05
+LONGEST_CHUNK_DAYS, SMALL_ROWS = 366, 50_000
+"""A run has a cost of its own, so that a chunk of days goes on as long as it holds no more rows than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,8 @@ def run_backfill(
     days = days_between(first, last, Ledger(lake.states))
     keys = [table.key for table in tables]
     trace = launch_tags()[TRACE]
-    for begin in range(0, len(days), CHUNK_DAYS):
-        chunk = days[begin : begin + CHUNK_DAYS]
-        progress(chunk[0], chunk[-1], begin, len(days))
+    for chunk in _chunks(days, Ledger(lake.states)):
+        progress(chunk[0], chunk[-1], outcome.days, len(days))
         outcome.days += len(chunk)
         ledger = Ledger(lake.states)
         stale = sorted({each.day for each in plan(TABLES, keys, chunk, ledger)})
@@ -135,6 +136,20 @@ def run_backfill(
     if days:
         progress(days[0], days[-1], len(days), len(days))
     return outcome
+
+
+def _chunks(days: Sequence[date], ledger: Ledger) -> Iterator[list[date]]:
+    """Days cut into ranges for one run each: a month, or up to a year where the days are small."""
+    chunk: list[date] = []
+    rows = 0
+    for day in days:
+        if len(chunk) >= CHUNK_DAYS and (rows > SMALL_ROWS or len(chunk) >= LONGEST_CHUNK_DAYS):
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(day)
+        rows += sum(state.rows for key in SOURCES if (state := ledger.state(key, day)))
+    if chunk:
+        yield chunk
 
 
 def _run_range(

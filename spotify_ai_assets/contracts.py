@@ -8,6 +8,7 @@ No Dagster here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal
 
 import polars as pl
@@ -76,7 +77,10 @@ class Table:
         code_version: Changed whenever the same inputs should give other rows; makes every partition stale.
         reads: The tables it is made from; empty for a table that intake fills.
         is_daily: Whether it has one partition per UTC day, or is a single whole.
+        grain: Which days of a daily table there are: every day, the Sundays that end a week, the last days of months.
         retention_days: How long a partition is kept; ``None`` for ever.
+        part_of: The table whose counts this one holds the suspicious part of, row by row of that table's key. SQL has a view of
+            what remains without it: ``listening.genuine_track_days`` is ``listening/track_days`` less its part.
     """
 
     key: str
@@ -86,7 +90,9 @@ class Table:
     code_version: str = "1"
     reads: tuple[Reads, ...] = ()
     is_daily: bool = True
+    grain: Literal["day", "week", "month"] = "day"
     retention_days: int | None = None
+    part_of: str | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -96,6 +102,10 @@ class Table:
             raise ValueError(f"{self.key}: key columns {sorted(missing)} are not declared")
         if self.is_daily and (names[0] != DAY or self.columns[0].dtype != pl.Date):
             raise ValueError(f"{self.key}: the first column of a daily table is the date `day`")
+
+    def has(self, day: date) -> bool:
+        """Whether there is a partition of this day, as there is of every day unless the table is weekly or monthly."""
+        return self.grain == "day" or (day.weekday() == 6 if self.grain == "week" else (day + timedelta(days=1)).day == 1)
 
     @property
     def schema(self) -> dict[str, pl.DataType]:

@@ -202,13 +202,13 @@ def _tell(context: dg.AssetExecutionContext, table: Table, made: Made, done: int
 
 def _describe(context: dg.AssetExecutionContext, table: Table, lake: Lake, days: list[date], picture: Picture | None) -> None:
     """Metadata of each partition; preview and plot on the newest only, since an instance keeps them all."""
-    states = lake.states(table.key)
-    for day in days:
-        if state := states.get(day.isoformat()):
-            context.add_asset_metadata(partition_metadata(state), asset_key=asset_key(table), partition_key=day.isoformat())
-    newest = max(days).isoformat()
-    if state := states.get(newest):
-        context.add_asset_metadata(show_partition(lake, table, state, picture), asset_key=asset_key(table), partition_key=newest)
+    known = lake.states(table.key)
+    states = {name: known[name] for name in map(date.isoformat, sorted(days)) if name in known}
+    for name, state in states.items():
+        metadata = partition_metadata(state)
+        if name == max(states):
+            metadata |= show_partition(lake, table, state, picture)
+        context.add_asset_metadata(metadata, asset_key=asset_key(table), partition_key=name)
 
 
 def show_partition(lake: Lake, table: Table, state: State, picture: Picture | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from spotify_ai_assets.contracts import Table
 from spotify_ai_assets.errors import MissingInputError, PermanentError, TransientError
-from spotify_ai_assets.resources.lake import Lake, Origin, Written
+from spotify_ai_assets.resources.lake import Batch, Lake, Origin, Written
 from spotify_ai_assets.staleness import Ledger, reasons, recipe_now
 from spotify_ai_assets.validation import BrokenPromisesError, Violation, require
 
@@ -55,15 +55,9 @@ class Inputs:
             states = [state for state in [self._ledger.state(key, None)] if state]
         else:
             oldest = None if any(reads.first is None for reads in declared) else min(reads.first or 0 for reads in declared)
-            newest = max(reads.last for reads in declared)
             begin = oldest if first is None else first
-            end = newest if last is None else last
-            states = [
-                state
-                for name, state in sorted(self._ledger.states(key).items())
-                if (begin is None or date.fromisoformat(name) >= self.day + timedelta(begin))
-                and date.fromisoformat(name) <= self.day + timedelta(end)
-            ]
+            end = max(reads.last for reads in declared) if last is None else last
+            states = self._ledger.window(key, None if begin is None else self.day + timedelta(begin), self.day + timedelta(end))
         return self._lake.open(key, states)
 
     @property
@@ -76,7 +70,7 @@ class Inputs:
     @property
     def missing(self) -> list[str]:
         """Inputs of this day that are made from others and were not made yet."""
-        return [table.key for table in self._made_today if self._ledger.state(table.key, self.day) is None]
+        return [table.key for table in self._made_today if table.has(self.day) and self._ledger.state(table.key, self.day) is None]
 
     @property
     def stale(self) -> list[str]:
@@ -114,9 +108,10 @@ class Made:
 def make_days(
     table: Table, make: Make, days: Iterable[date], lake: Lake, ledger: Ledger, origin: Origin, *, only_stale: bool = False
 ) -> Iterator[Made]:
-    """Make days of a table in order, one commit each.
+    """Make days of a table in order, small ones several to a commit; days that a weekly or monthly table does not have are left alone.
 
-    A day that is refused is reported and the others go on: nothing of it is committed, its last good state stays.
+    A day that is refused is reported and the others go on: nothing of it is committed, its last good state stays. A day is
+    reported once it is committed.
 
     Args:
         table: The contract.
@@ -130,24 +125,37 @@ def make_days(
     Raises:
         TransientError: A lock or a commit race was lost; another try may succeed.
     """
-    for day in sorted(days):
-        if only_stale and not reasons(table, day, lake.tables, ledger):
-            yield Made(day)
-            continue
-        try:
-            yield Made(day, _make_day(table, make, Inputs(table, day, lake, ledger), lake, ledger, origin, only_stale=only_stale))
-        except TransientError:
-            raise
-        except BrokenPromisesError as broken:
-            yield Made(day, reason=str(broken), violations=broken.violations)
-        except PermanentError as error:
-            yield Made(day, reason=str(error))
-        except Exception as error:  # its message may hold a person's value, so only its kind and place are told
-            _LOG.error("%s %s: %s", table.key, day, tell_place(error))
-            yield Made(day, reason=tell_place(error))
+    days = sorted(days)
+    waiting: list[Made] = []
+    with lake.batch(table.key, days, origin=origin) as batch:
+        for day in days:
+            if not table.has(day) or (only_stale and not reasons(table, day, lake.tables, ledger)):
+                waiting.append(Made(day))
+            else:
+                waiting.append(_try_day(table, make, Inputs(table, day, lake, ledger), lake, ledger, batch, only_stale=only_stale))
+            if batch.is_full:
+                batch.flush()
+                yield from waiting
+                waiting.clear()
+    yield from waiting
 
 
-def _make_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, origin: Origin, *, only_stale: bool) -> Written:
+def _try_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Made:
+    day = inputs.day
+    try:
+        return Made(day, _make_day(table, make, inputs, lake, ledger, batch, only_stale=only_stale))
+    except TransientError:
+        raise
+    except BrokenPromisesError as broken:
+        return Made(day, reason=str(broken), violations=broken.violations)
+    except PermanentError as error:
+        return Made(day, reason=str(error))
+    except Exception as error:  # its message may hold a person's value, so only its kind and place are told
+        _LOG.error("%s %s: %s", table.key, day, tell_place(error))
+        return Made(day, reason=tell_place(error))
+
+
+def _make_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Written:
     if absent := inputs.missing:
         raise MissingInputError(f"{table.key}: {', '.join(absent)} was not made for {inputs.day} yet")
     if only_stale and (waiting := inputs.stale):
@@ -156,15 +164,7 @@ def _make_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledg
     recipe = recipe_now(table, inputs.day, lake.tables, ledger)
     frame = make(inputs)
     require(table, frame)
-    written = lake.write(
-        table.key,
-        frame,
-        inputs.day,
-        recipe=recipe,
-        origin=origin,
-        driving_rows=inputs.driving_rows,
-        seconds=time.perf_counter() - started,
-    )
+    written = batch.put(frame, inputs.day, recipe=recipe, driving_rows=inputs.driving_rows, seconds=time.perf_counter() - started)
     ledger.note(table.key, inputs.day, written.state)
     return written
 

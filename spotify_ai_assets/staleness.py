@@ -7,6 +7,7 @@ behind it is not stale and the rebuilding stops.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -44,7 +45,7 @@ class Ledger:
     def __init__(self, read: Callable[[str], Mapping[str, State]]) -> None:
         self._read = read
         self._states: dict[str, dict[str, State]] = {}
-        self._histories: dict[str, dict[str, str]] = {}
+        self._histories: dict[str, tuple[list[str], list[str]]] = {}
 
     def states(self, key: str) -> Mapping[str, State]:
         """The states of a table by partition name."""
@@ -56,12 +57,24 @@ class Ledger:
         """The state of one partition."""
         return self.states(key).get(WHOLE if day is None else day.isoformat())
 
+    def window(self, key: str, first: date | None, last: date) -> list[State]:
+        """The states of the days from ``first``, or from the beginning, to ``last``, in order."""
+        states = self.states(key)
+        if first is None:
+            return [state for name, state in sorted(states.items()) if name <= last.isoformat()]
+        names = ((first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1))
+        return [states[name] for name in names if name in states]
+
     def note(self, key: str, day: date | None, state: State) -> None:
         """Remember a partition that was just written."""
         name = WHOLE if day is None else day.isoformat()
         self.states(key)
         self._states[key][name] = state
-        self._histories.pop(key, None)
+        names, chains = self._histories.get(key, ([], []))
+        if names and name > names[-1]:
+            self._extend(names, chains, name, state)
+        else:
+            self._histories.pop(key, None)
 
     def days(self, key: str) -> list[date]:
         """The days that a table has, in order."""
@@ -70,13 +83,17 @@ class Ledger:
     def history(self, key: str, last: date) -> str:
         """One digest over all partitions up to ``last``: each day's extends the one before."""
         if key not in self._histories:
-            chain, digests = "", {}
+            names, chains = self._histories[key] = [], []
             for name, state in sorted(self.states(key).items()):
-                chain = hashlib.sha256(f"{chain}{name}{state.digest}".encode()).hexdigest()
-                digests[name] = chain
-            self._histories[key] = digests
-        earlier = [name for name in self._histories[key] if name <= last.isoformat()]
-        return self._histories[key][earlier[-1]] if earlier else ABSENT
+                self._extend(names, chains, name, state)
+        names, chains = self._histories[key]
+        place = bisect_right(names, last.isoformat())
+        return chains[place - 1] if place else ABSENT
+
+    @staticmethod
+    def _extend(names: list[str], chains: list[str], name: str, state: State) -> None:
+        chains.append(hashlib.sha256(f"{chains[-1] if chains else ''}{name}{state.digest}".encode()).hexdigest())
+        names.append(name)
 
 
 def recipe_now(table: Table, day: date | None, tables: Mapping[str, Table], ledger: Ledger) -> Recipe:
@@ -100,7 +117,9 @@ def _digests(reads: Reads, day: date | None, source: Table, ledger: Ledger) -> d
 
 
 def reasons(table: Table, day: date | None, tables: Mapping[str, Table], ledger: Ledger) -> tuple[str, ...]:
-    """Why a partition is stale; empty when it is up to date."""
+    """Why a partition is stale; empty when it is up to date, or when the table has none of this day."""
+    if day is not None and not table.has(day):
+        return ()
     state = ledger.state(table.key, day)
     if state is None:
         return ("never made",)
@@ -118,7 +137,7 @@ def plan(tables: Mapping[str, Table], keys: Iterable[str], days: Sequence[date],
     found: list[Stale] = []
     dirty: set[tuple[str, date]] = set()
     for table in in_order(tables, keys):
-        for day in days:
+        for day in filter(table.has, days):
             why = reasons(table, day, tables, ledger)
             upstream = sorted({read.key for read in table.reads if tables[read.key].is_daily and _touches(read, day, dirty)})
             why += tuple(f"may change: {key}" for key in upstream)
@@ -140,3 +159,13 @@ def in_order(tables: Mapping[str, Table], keys: Iterable[str]) -> list[Table]:
     wanted = set(keys)
     graph = {key: {read.key for read in table.reads} - {key} for key, table in tables.items()}
     return [tables[key] for key in TopologicalSorter(graph).static_order() if key in wanted]
+
+
+def behind(tables: Mapping[str, Table], keys: Iterable[str]) -> list[Table]:
+    """All that these tables are made from, and what that is made from, each after those that it reads; themselves last."""
+    found: set[str] = set()
+    waiting = set(keys)
+    while waiting:
+        found |= waiting
+        waiting = {read.key for key in waiting for read in tables[key].reads} - found
+    return in_order(tables, found)

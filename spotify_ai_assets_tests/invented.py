@@ -1,11 +1,13 @@
 """Invented listens: days of rows that many tests share."""
 
 import os
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 
+from spotify_ai_assets.contracts import Table
 from spotify_ai_assets.listening.contracts import EVENTS
 from spotify_ai_assets.resources.lake import Lake
 
@@ -62,3 +64,8 @@ def land(lake: Lake, days: range, **options: int) -> None:
     """Put invented listens of these days into the lake."""
     for number in days:
         lake.write(EVENTS.key, listens(day(number), **options), day(number))
+
+
+def numbers_of(table: Table, numbers: Iterable[int]) -> list[int]:
+    """Those days, by number, of which a table has a partition."""
+    return [number for number in numbers if table.has(day(number))]

@@ -1,6 +1,8 @@
 """Contracts: what they refuse, and that every declaration of the product keeps the house's rules."""
 
 import re
+from dataclasses import replace
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -68,3 +70,13 @@ def test_what_a_table_reads_is_declared_and_comes_before_it(table: Table) -> Non
 def test_a_listener_is_marked_as_a_pseudonym_wherever_it_stands(table: Table) -> None:
     for column in table.columns:
         assert (column.name == "listener_id") == (column.personal == "pseudonym")
+
+
+def test_a_weekly_table_has_sundays_and_a_monthly_one_last_days() -> None:
+    sunday = date(2026, 5, 31)
+    days = [sunday + timedelta(days=number) for number in range(-31, 32)]
+    daily = Table("a/things", (_DAY, _ID), ("id",), "team:a")
+    weekly, monthly = (replace(daily, grain=grain) for grain in ("week", "month"))
+    assert all(daily.has(day) for day in days)
+    assert [day for day in days if weekly.has(day)] == [sunday + timedelta(days=7 * number) for number in range(-4, 5)]
+    assert [day for day in days if monthly.has(day)] == [date(2026, 4, 30), sunday, date(2026, 6, 30)]

@@ -48,10 +48,10 @@ class Busy(Lake):
 
     refusals: list[Exception]
 
-    def write(self, key: str, *arguments: Any, **options: Any) -> Any:
+    def batch(self, key: str, *arguments: Any, **options: Any) -> Any:
         if self.refusals:
             raise self.refusals.pop(0)
-        return super().write(key, *arguments, **options)
+        return super().batch(key, *arguments, **options)
 
 
 @pytest.fixture
@@ -155,10 +155,14 @@ def test_what_is_recorded_of_a_partition_is_small_and_shows_nobody(
     assert len(seen) == days * len(made)
     assert made == {table.key for table in TABLES.values() if table.reads and table.is_daily}
     for (key, on), metadata in seen.items():
+        due = [number for number in range(days) if TABLES[key].has(day(number))]
+        if not TABLES[key].has(on):
+            assert metadata == {}, key
+            continue
         shown = {name: metadata.pop(name) for name in ("preview", "plot") if name in metadata}
         assert metadata_bytes(metadata) <= 2_000, key
         assert {"dagster/partition_row_count", "bytes", "digest", "seconds"} <= set(metadata)
-        assert bool(shown) == (on == day(days - 1)), key
+        assert bool(shown) == (on == day(due[-1])), key
         personal = {column.name for column in TABLES[key].columns if column.personal != "none"}
         text = "".join(str(value.value).partition("data:image")[0] for value in shown.values())
         assert not [name for name in personal if f"| {name.replace('_', '&#95;')} |" in text or name in text]

@@ -1,5 +1,6 @@
-"""Making days: only declared inputs, only valid rows, one commit a day, and a bad day harms no other."""
+"""Making days: only declared inputs, only valid rows, whole days, and a bad day harms no other."""
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -10,6 +11,7 @@ from spotify_ai_assets.errors import LockTimeoutError, MissingInputError
 from spotify_ai_assets.listening.charts import rank_charts
 from spotify_ai_assets.listening.contracts import CHARTS, EVENTS, PLAYS, SESSIONS, TRACK_DAYS
 from spotify_ai_assets.listening.days import count_tracks
+from spotify_ai_assets.listening.insight.contracts import CHANGE_POINTS
 from spotify_ai_assets.listening.plays import clean_plays
 from spotify_ai_assets.listening.sessions import settle_sessions
 from spotify_ai_assets.making import Inputs, Made, make_days
@@ -174,3 +176,14 @@ def test_missing_inputs_are_permanent() -> None:
     from spotify_ai_assets.errors import PermanentError
 
     assert issubclass(MissingInputError, PermanentError)
+
+
+def test_small_days_share_a_commit_and_a_weekly_table_gets_its_sundays(lake: Lake) -> None:
+    land(lake, range(15))
+    made = make(PLAYS, plays, days(15), lake)
+    assert [each.day for each in made if each.written] == days(15)
+    assert lake.table(PLAYS.key).version() == 1, "one commit after that of the table itself"
+    table = replace(CHANGE_POINTS, reads=())
+    made = make(table, lambda read: table.empty(), days(15), lake)
+    assert [each.day for each in made if each.written] == [day(6), day(13)]
+    assert [each.reason for each in made] == [""] * 15

@@ -1,5 +1,6 @@
 """Staleness: what is out of date, why, and where rebuilding stops."""
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -7,7 +8,7 @@ from invented import day
 
 from spotify_ai_assets.contracts import Column, Reads, Table, by_key
 from spotify_ai_assets.resources.lake import Recipe, State
-from spotify_ai_assets.staleness import ABSENT, Ledger, in_order, plan, reasons, recipe_now
+from spotify_ai_assets.staleness import ABSENT, Ledger, behind, in_order, plan, reasons, recipe_now
 
 _COLUMNS = (Column("day", pl.Date, "Day."), Column("id", pl.String, "Id."))
 RAW = Table("a/raw", _COLUMNS, ("id",), "team:a")
@@ -130,3 +131,39 @@ def test_the_ledger_follows_what_is_written() -> None:
     ledger.note(PEAKS.key, day(1), State("new", 1, 1, Recipe(), None, 0.0, ()))  # type: ignore[arg-type]
     assert ledger.history(PEAKS.key, day(5)) != before
     assert ledger.history(PEAKS.key, day(0)) == made.ledger().history(PEAKS.key, day(0))
+
+
+def test_a_weekly_table_is_stale_on_its_sundays_only() -> None:
+    made = world(14)
+    weekly = replace(PEAKS, key="a/weekly", grain="week", reads=(Reads("a/clean", first=-6),))
+    tables = {**TABLES, weekly.key: weekly}
+    made.states[weekly.key] = {}
+    found = plan(tables, [weekly.key], [day(number) for number in range(14)], made.ledger())
+    assert [each.day.weekday() for each in found] == [6, 6]
+    assert reasons(weekly, day(0), tables, made.ledger()) == ()
+
+
+def test_the_history_follows_days_that_are_added_and_days_that_change() -> None:
+    made = world(4)
+    ledger = made.ledger()
+    before = [ledger.history(RAW.key, day(number)) for number in range(5)]
+    assert before[3] == before[4]
+    made.put(RAW.key, day(4), "raw4")
+    ledger.note(RAW.key, day(4), made.states[RAW.key][str(day(4))])
+    assert [ledger.history(RAW.key, day(number)) for number in range(4)] == before[:4]
+    assert ledger.history(RAW.key, day(4)) == made.ledger().history(RAW.key, day(4)) != before[4]
+    made.put(RAW.key, day(1), "corrected")
+    ledger.note(RAW.key, day(1), made.states[RAW.key][str(day(1))])
+    after = [ledger.history(RAW.key, day(number)) for number in range(5)]
+    assert (after[0] == before[0], after[1] == before[1], after[3] == before[3]) == (True, False, False)
+
+
+def test_a_window_holds_the_days_that_there_are() -> None:
+    ledger = world(6).ledger()
+    assert [state.digest for state in ledger.window(RAW.key, day(4), day(9))] == ["raw4", "raw5"]
+    assert [state.digest for state in ledger.window(RAW.key, None, day(1))] == ["raw0", "raw1"]
+
+
+def test_what_is_behind_a_table_is_all_that_it_is_made_from() -> None:
+    assert {table.key for table in behind(TABLES, [WINDOW.key])} == {"a/window", "a/clean", "a/raw", "a/whole"}
+    assert behind(TABLES, [WINDOW.key])[-1] == WINDOW

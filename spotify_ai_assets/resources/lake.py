@@ -1,4 +1,4 @@
-"""The lake: every table's rows, in Delta, one commit per partition.
+"""The lake: every table's rows, in Delta, one file and one state per partition.
 
 A data file is written, made durable and only then named by a commit; the commit is made durable before anyone is told. The
 file carries the state of its partition in its footer: digest, code version, digests of its inputs, run and trace. Files are
@@ -16,7 +16,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +44,7 @@ Day = TypeVar("Day", bound=date | None)
 
 _ATTEMPTS = 25
 _THREADS = 4
+_BATCH_PARTITIONS, _BATCH_ROWS = 31, 100_000
 _RECENT_BYTES = 2**30
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Lake:
         self.tables = tables
         self.locks = locks
         self._footers: dict[str, dict[str, str]] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], State] = {}
         self._recent = RecentRows(_RECENT_BYTES)
 
     # Reading -----------------------------------------------------------------------------------------------------------
@@ -121,10 +123,9 @@ class Lake:
             states: The partitions.
             from_disk: Read the files even where their rows are still in memory, as a proof of them must.
         """
-        contract, paths = self._contract(key), [path for state in states for path in state.paths]
-        if not from_disk and len(paths) == 1 and (rows := self._recent.get(contract, paths[0])) is not None:
-            return rows
-        return self._scan(contract, paths)
+        contract, paths = self._contract(key), [path for state in states if state.rows for path in state.paths]
+        rows = None if from_disk else self._recent.get(contract, paths)
+        return self._scan(contract, paths) if rows is None else rows
 
     def states(self, key: str) -> dict[str, State]:
         """Every partition's state, by its name: an ISO date, or ``WHOLE``.
@@ -177,26 +178,19 @@ class Lake:
             EmptyPartitionError: No rows although the inputs have some.
             CommitConflictError: Another writer replaced this partition meanwhile.
         """
-        contract, name = self._contract(key), _name(day)
-        if frame.is_empty() and driving_rows:
-            raise EmptyPartitionError(f"{key}: {name or 'the table'} came out empty although its inputs have {driving_rows} rows")
-        rows = checked(contract, frame, day)
-        made = State(digest(rows), rows.height, 0, recipe or Recipe(), origin or Origin(), seconds, ())
-        with self._writing(contract, [name]) as (table, files):
-            before = self._states(key, files).get(name)
-            if before and (before.digest, before.recipe) == (made.digest, made.recipe):
-                return Written(before, is_new=False, version=table.version())
-            add, state = self._put(contract, rows, name, made)
-            for _ in range(_ATTEMPTS):
-                removed = before.paths if before else ()
-                version = lake_log.commit(self.storage, contract, table, [add], removed, {name: state})
-                if version is not None:
-                    return Written(state, is_new=before is None or before.digest != state.digest, version=version)
-                table, files = self._open_to_write(contract, [name])
-                now = self._states(key, files).get(name)
-                if (now and now.paths) != (before and before.paths):
-                    break
-        raise CommitConflictError(f"{key}: {name or 'the table'} was replaced by another writer meanwhile")
+        with self.batch(key, [day], origin=origin) as batch:
+            written = batch.put(frame, day, recipe=recipe, driving_rows=driving_rows, seconds=seconds)
+        return replace(written, version=batch.version)
+
+    def batch(self, key: str, days: Iterable[date | None], *, origin: Origin | None = None) -> "Batch":
+        """Replace several partitions, the ones that are put until a flush in one commit.
+
+        Args:
+            key: The table's key.
+            days: The days that may be put.
+            origin: Which run makes them.
+        """
+        return Batch(self, self._contract(key), [_name(day) for day in days], origin or Origin())
 
     def update(
         self,
@@ -355,7 +349,9 @@ class Lake:
         folder = f"{DAY}={name}/" if contract.is_daily else ""
         path = f"{folder}{uuid.uuid4().hex}.parquet"
         is_public = all(column.personal == "none" for column in contract.columns)
-        size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=to_footer(made))
+        footer = to_footer(made)
+        size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=footer)
+        self._footers[f"{contract.key}/{path}"] = footer
         self._recent.keep(contract, path, rows)
         return lake_log.addition(path, size, rows.height), replace(made, size=size, paths=(path,))
 
@@ -380,10 +376,104 @@ class Lake:
                 self._footers[f"{key}/{path}"] = footer
         except (OSError, pl.exceptions.PolarsError) as error:
             raise TransientError(f"{key}: a data file was removed just now or is not whole; `mend` takes the latter out") from error
-        return {
-            str(name): from_footers(rows, [self._footers[f"{key}/{path}"] for path in rows["path"]])
-            for (name,), rows in files.group_by("partition", maintain_order=True)
-        }
+        partitions = files.group_by("partition", maintain_order=True).agg("path", pl.sum("rows"), pl.sum("size"))
+        return {str(name): self._state(key, tuple(paths), rows, size) for name, paths, rows, size in partitions.iter_rows()}
+
+    def _state(self, key: str, paths: tuple[str, ...], rows: int, size: int) -> State:
+        """The state of a partition as its files tell it; they never change, so each is made sense of once."""
+        if (key, paths) not in self._known:
+            self._known[key, paths] = from_footers(paths, rows, size, [self._footers[f"{key}/{path}"] for path in paths])
+        return self._known[key, paths]
+
+
+class Batch:
+    """Partitions of one table that are replaced together; see ``Lake.batch``.
+
+    What is put lies in durable files at once and becomes part of the table at the next flush: all of it or none. The table's
+    lock is held from the first put to the flush. Leaving the block flushes, leaving it by an error forgets what was put.
+    """
+
+    def __init__(self, lake: Lake, contract: Table, names: list[str], origin: Origin) -> None:
+        self._lake = lake
+        self._contract = contract
+        self._names = names
+        self._origin = origin
+        self._held = ExitStack()
+        self._put: dict[str, tuple[State | None, State, AddAction]] = {}
+        self.version = 0
+        """The table's version that holds what was flushed last."""
+
+    def __enter__(self) -> "Batch":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._held:
+            if kind is None:
+                self.flush()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough was put for a commit: one costs as much as a few small partitions."""
+        return len(self._put) >= _BATCH_PARTITIONS or sum(state.rows for _, state, _ in self._put.values()) >= _BATCH_ROWS
+
+    def put(
+        self,
+        frame: pl.DataFrame,
+        day: date | None = None,
+        *,
+        recipe: Recipe | None = None,
+        driving_rows: int | None = None,
+        seconds: float = 0.0,
+    ) -> Written:
+        """Replace a partition by these rows at the next flush; arguments and errors as in ``Lake.write``."""
+        lake, contract, name = self._lake, self._contract, _name(day)
+        if frame.is_empty() and driving_rows:
+            raise EmptyPartitionError(f"{contract.key}: {name or 'the table'} came out empty although its inputs have {driving_rows} rows")
+        rows = checked(contract, frame, day)
+        made = State(digest(rows), rows.height, 0, recipe or Recipe(), self._origin, seconds, ())
+        self._open()
+        before = self._before.get(name)
+        if before and (before.digest, before.recipe) == (made.digest, made.recipe):
+            return Written(before, is_new=False, version=self.version)
+        add, state = lake._put(contract, rows, name, made)
+        self._put[name] = before, state, add
+        return Written(state, is_new=before is None or before.digest != state.digest, version=self.version)
+
+    def flush(self) -> None:
+        """Commit what was put.
+
+        Raises:
+            CommitConflictError: Another writer replaced one of these partitions meanwhile; nothing is committed.
+        """
+        if self._put:
+            self._commit()
+        self._put.clear()
+        self._held.close()
+
+    def _open(self) -> None:
+        """Hold the table, unless it is held already, and see what its partitions are."""
+        if not self._put:
+            self._held.close()
+            self._table, files = self._held.enter_context(self._lake._writing(self._contract, self._names))
+            self._before, self.version = self._lake._states(self._contract.key, files), self._table.version()
+
+    def _commit(self) -> None:
+        lake, contract = self._lake, self._contract
+        added = [add for *_, add in self._put.values()]
+        removed = tuple(path for before, *_ in self._put.values() if before for path in before.paths)
+        states = {name: state for name, (_, state, _) in self._put.items()}
+        for _ in range(_ATTEMPTS):
+            version = lake_log.commit(lake.storage, contract, self._table, added, removed, states)
+            if version is not None:
+                self.version = version
+                return
+            self._table, files = lake._open_to_write(contract, list(states))
+            now = lake._states(contract.key, files)
+            if any(
+                (now[name].paths if name in now else ()) != (before.paths if before else ()) for name, (before, *_) in self._put.items()
+            ):
+                break
+        raise CommitConflictError(f"{contract.key}: {', '.join(states) or 'the table'} was replaced by another writer meanwhile")
 
 
 def _name(day: date | None) -> str:

@@ -4,6 +4,7 @@ Types are compared, never cast. Which values a column may hold is the blocking c
 """
 
 import threading
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -13,34 +14,54 @@ from spotify_ai_assets.errors import ContractError
 
 
 class RecentRows:
-    """The rows of the file that was written last, of each table: the assets of a run read what the one before has just made.
+    """Rows of files that were written just now: the assets of a run read what the ones before have made.
 
-    A file never changes, so its rows in memory are as good as those on disk.
+    A file never changes, so its rows in memory are as good as those on disk. Of each table the last file is remembered, and
+    earlier ones as long as they are small: a day of many tables reads weeks of others.
 
     Args:
         limit: Bytes to hold at most; the oldest rows go first.
+        small: Bytes of a small file.
+        small_limit: Bytes to hold of small files at most.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, small: int = 2**22, small_limit: int = 2**28) -> None:
         self._limit = limit
-        self._rows: dict[str, tuple[str, pl.DataFrame]] = {}
+        self._small = small
+        self._small_limit = small_limit
+        self._last: dict[str, tuple[str, pl.DataFrame]] = {}
+        self._earlier: dict[str, pl.DataFrame] = {}
+        self._earlier_bytes = 0
         self._lock = threading.Lock()
 
     def keep(self, contract: Table, path: str, rows: pl.DataFrame) -> None:
-        """Remember the rows of a file in place of those of its table's last one."""
-        with self._lock:
-            self._rows.pop(contract.key, None)
-            self._rows[contract.key] = path, rows
-            while sum(each.estimated_size() for _, each in self._rows.values()) > self._limit:
-                self._rows.pop(next(iter(self._rows)))
-
-    def get(self, contract: Table, path: str) -> pl.LazyFrame | None:
-        """The rows of a file as the contract's columns, or ``None`` where they are not remembered."""
-        kept, rows = self._rows.get(contract.key, ("", None))
-        if rows is None or kept != path:
-            return None
+        """Remember the rows of a file, without the day that its path names."""
         day = {DAY: pl.lit(date.fromisoformat(path[len(DAY) + 1 :].partition("/")[0]))} if contract.is_daily else {}
-        return rows.lazy().with_columns(**day).select(list(contract.schema))
+        whole = rows.with_columns(**day).select(list(contract.schema))
+        with self._lock:
+            if before := self._last.pop(contract.key, None):
+                self._keep_small(contract.key, *before)
+            self._last[contract.key] = path, whole
+            while sum(each.estimated_size() for _, each in self._last.values()) > self._limit:
+                self._last.pop(next(iter(self._last)))
+
+    def _keep_small(self, key: str, path: str, rows: pl.DataFrame) -> None:
+        if (size := rows.estimated_size()) > self._small:
+            return
+        self._earlier[f"{key}/{path}"] = rows
+        self._earlier_bytes += size
+        while self._earlier_bytes > self._small_limit:
+            self._earlier_bytes -= self._earlier.pop(next(iter(self._earlier))).estimated_size()
+
+    def get(self, contract: Table, paths: Sequence[str]) -> pl.LazyFrame | None:
+        """The rows of files, one after the other, or ``None`` where not all of them are remembered."""
+        with self._lock:
+            last, rows = self._last.get(contract.key, ("", None))
+            found = [rows if path == last else self._earlier.get(f"{contract.key}/{path}") for path in paths]
+        known = [each for each in found if each is not None]
+        if not known or len(known) < len(found):
+            return None
+        return (known[0] if len(known) == 1 else pl.concat(known, rechunk=True)).lazy()
 
 
 def checked(contract: Table, frame: pl.DataFrame, day: date | None) -> pl.DataFrame:

@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import polars as pl
-
 WHOLE = ""
 """The one partition of a table that is not daily."""
 
@@ -94,21 +92,23 @@ def to_footer(state: State) -> dict[str, str]:
     return {_FOOTER: json.dumps(known, separators=(",", ":"))}
 
 
-def from_footers(files: pl.DataFrame, footers: Iterable[Mapping[str, str]]) -> State:
+def from_footers(paths: tuple[str, ...], rows: int, size: int, footers: Iterable[Mapping[str, str]]) -> State:
     """The state of a partition from its files; only an appended table has more than one.
 
     Args:
-        files: Columns ``path``, ``rows`` and ``size``, one row per file.
+        paths: The files.
+        rows: Rows in them together.
+        size: Bytes of them together.
         footers: The key-value metadata of each of these files.
     """
     known = [json.loads(footer[_FOOTER]) for footer in footers]
     digests, last = sorted(footer["digest"] for footer in known), known[-1]
     return State(
         digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
-        rows=int(files["rows"].sum()),
-        size=int(files["size"].sum()),
+        rows=rows,
+        size=size,
         recipe=Recipe(last["code_version"], last["inputs"]),
         origin=Origin(last["run_id"], last["trace_id"]),
         seconds=last["seconds"],
-        paths=tuple(files["path"]),
+        paths=paths,
     )

@@ -15,6 +15,7 @@ from lake_tables import DAY, DAYS, TABLES, day_rows, later, log_files, numbers, 
 
 from spotify_ai_assets.contracts import Column, by_key
 from spotify_ai_assets.errors import (
+    CommitConflictError,
     ContractError,
     EmptyPartitionError,
     HistoryErasedError,
@@ -179,6 +180,55 @@ def test_update_changes_all_its_days_in_one_commit_or_none(lake):
 
 def _with(rows: pl.DataFrame, day: dt.date, name: str = "zz") -> pl.DataFrame:
     return pl.concat([rows, day_rows({name: 1}, day)])
+
+
+def test_a_batch_is_one_commit_of_all_that_was_put(lake):
+    lake.write("a/days", day_rows(2), DAY)
+    with lake.batch("a/days", [DAY, later(1), later(2)]) as batch:
+        assert batch.put(day_rows(3), DAY).is_new
+        assert batch.put(day_rows(4, later(1)), later(1)).is_new
+        assert len(numbers(lake)) == 2, "nothing is seen before the flush"
+        batch.flush()
+        assert (len(numbers(lake)), len(numbers(lake, later(1)))) == (3, 4)
+        assert not batch.put(day_rows(3), DAY).is_new
+        batch.put(day_rows(5, later(2)), later(2))
+    assert lake.table("a/days").version() == batch.version == 3
+    assert [state.rows for state in lake.states("a/days").values()] == [3, 4, 5]
+
+
+def test_a_batch_that_ends_in_an_error_leaves_everything_as_it_was(lake):
+    with pytest.raises(ZeroDivisionError), lake.batch("a/days", [DAY, later(1)]) as batch:
+        batch.put(day_rows(3), DAY)
+        raise ZeroDivisionError
+    assert lake.states("a/days") == {}
+    lake.vacuum("a/days", keep=dt.timedelta(0))
+    assert list(Path(lake.storage.uri("a/days")).glob("day=*/*.parquet")) == []
+
+
+def test_a_batch_loses_against_another_writer_of_one_of_its_days_and_changes_none(lake):
+    with pytest.raises(CommitConflictError), lake.batch("a/days", [DAY, later(1)]) as batch:
+        batch.put(day_rows(3), DAY)
+        batch.put(day_rows(4, later(1)), later(1))
+        lake.write("a/days", day_rows({"theirs": 1}, later(1)), later(1))
+    assert (numbers(lake), numbers(lake, later(1))) == ({}, {"theirs": 1})
+
+
+def test_a_batch_goes_on_after_a_commit_of_another_day(lake):
+    with lake.batch("a/days", [DAY]) as batch:
+        batch.put(day_rows(3), DAY)
+        lake.write("a/days", day_rows(1, later(5)), later(5))
+    assert (len(numbers(lake)), len(numbers(lake, later(5)))) == (3, 1)
+
+
+def test_rows_of_many_days_are_read_from_memory_as_from_disk(lake):
+    with lake.batch("a/days", [later(number) for number in range(40)]) as batch:
+        for number in range(40):
+            batch.put(day_rows(number % 3, later(number)), later(number))
+    states = list(lake.states("a/days").values())[5:30]
+    memory, disk = lake.open("a/days", states).collect(), lake.open("a/days", states, from_disk=True).collect()
+    assert memory.equals(disk)
+    assert memory.height == sum(number % 3 for number in range(5, 30))
+    assert open_lake(Path(lake.storage.root).parent).open("a/days", states).collect().equals(disk)
 
 
 def test_a_transaction_is_appended_once(lake):

@@ -85,6 +85,7 @@ def states(step: str, before: str) -> tuple[tuple, tuple]:
         old = ({f"i{n}": n for n in range(10)}, other, whole)
     new = {
         "write": (NEW, *old[1:]),
+        "batch": (NEW, {f"i{n}": n for n in range(8)}, old[2]),
         "update": (old[0] | {"new": 1}, old[1] | {"new": 1}, old[2]),
         "append": (*old[:2], old[2] | {"new": 1.0}),
     }
@@ -104,6 +105,8 @@ def test_a_write_killed_at_some_of_its_calls_leaves_old_or_new(nursery, lakes, t
         ("write", "few"),
         ("write", "hundredth"),
         ("write", "torn"),
+        ("batch", "none"),
+        ("batch", "hundredth"),
         ("update", "none"),
         ("update", "hundredth"),
         ("append", "none"),
