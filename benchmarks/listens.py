@@ -66,6 +66,7 @@ def draw_day(day: date, count: int, *, listeners: int | None = None, tracks: int
             reason_start=pl.lit("trackdone"),
             is_offline=pl.lit(False),
             is_incognito=pl.lit(False),
+            playlist_id=pl.lit(None, pl.String),
             is_minute_grain=pl.lit(False),
             source=pl.lit("spotify_extended"),
         )

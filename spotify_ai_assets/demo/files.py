@@ -29,7 +29,7 @@ CHUNK = 50_000
 
 NATIVE = (
     *("user_id", "started_at", "played_ms", "duration_ms", "track_id", "track_name", "artist_name", "album_name", "kind", "country"),
-    *("platform", "reason_start", "reason_end", "skipped", "shuffle", "offline", "incognito", "isrc"),
+    *("platform", "reason_start", "reason_end", "skipped", "shuffle", "offline", "incognito", "isrc", "playlist_id"),
 )
 KNOWN = ("track_id", "track_name", "artist_name", "album_name", "kind", "duration_ms", "isrc")
 SPOTIFY_PLATFORMS = {
@@ -61,6 +61,7 @@ def tell(plays: pl.DataFrame, music: Music, people: People) -> pl.DataFrame:
         shuffle="shuffle",
         offline="offline",
         incognito="incognito",
+        playlist_id=pl.Series(music.playlists).gather(plays["playlist"]),
     ).select(NATIVE)
 
 

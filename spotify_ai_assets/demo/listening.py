@@ -21,6 +21,8 @@ DAY_MS, MINUTE_MS = 86_400_000, 60_000
 DAILY_LISTENS = 5_000
 WEEKDAYS = np.array([0.95, 0.94, 0.96, 0.98, 1.08, 1.08, 1.01])
 SESSION_PLAYS = 6.0
+PLAYLIST_SHARE = 0.2
+"""Sessions that play from the playlist of their first track's genre."""
 REST_MS = 40 * MINUTE_MS
 """Between two sessions of a listener; more than the 30 minutes by which sessions are told apart."""
 
@@ -37,7 +39,9 @@ PLAY = {
     "shuffle": pl.Boolean,
     "offline": pl.Boolean,
     "incognito": pl.Boolean,
+    "playlist": pl.Int64,
 }
+"""``playlist`` is a row of the music's playlists; null where a play comes from none."""
 
 
 class Hit(NamedTuple):
@@ -86,8 +90,8 @@ def play_sessions(
 ) -> pl.DataFrame:
     """Fill sessions with plays that follow each other; late sessions go on after midnight.
 
-    A session is a podcast, an album, favourites or a mix by taste. A track ends by itself or is skipped, the last one may
-    be stopped; why one starts follows from how the one before ended.
+    A session is a podcast, an album, favourites or a mix by taste; some come from a playlist. A track ends by itself or is
+    skipped, the last one may be stopped; why one starts follows from how the one before ended.
     """
     talks = rng.random(len(sessions.listener)) < people.talks[sessions.listener]
     sessions = sessions._replace(plays=np.where(talks, 1, sessions.plays))
@@ -107,6 +111,9 @@ def play_sessions(
     started = -((started + played) // -1_000) * 1_000 - played
 
     private, away, mixed = rng.random((3, len(talks)))
+    # Drawn last, so that nothing else hangs on it.
+    is_listed = (rng.random(len(talks)) < PLAYLIST_SHARE) & ~talks
+    playlist = music.genre[np.where(is_listed, item[first], 0)]
     return pl.DataFrame(
         {
             "listener": sessions.listener[session],
@@ -119,6 +126,7 @@ def play_sessions(
             "shuffle": (mixed < 0.3)[session],
             "offline": (away < 0.05)[session],
             "incognito": (private < 0.02)[session],
+            "playlist": pl.Series(playlist[session]).set(pl.Series(~is_listed[session]), None),
         },
         schema=PLAY,
     )

@@ -36,6 +36,7 @@ class Music:
         duration: Length of each item in milliseconds.
         popularity: Share of each track in all that is played, the home factor apart.
         ladder: Cumulated shares of all tracks, once per country; genre ``g`` of country ``c`` climbs from ``c * G + g`` by 1.
+        playlists: The URI of each genre's playlist.
     """
 
     artists: pl.DataFrame
@@ -48,6 +49,7 @@ class Music:
     duration: np.ndarray
     popularity: np.ndarray
     ladder: np.ndarray
+    playlists: tuple[str, ...]
 
     def pick_tracks(self, country: np.ndarray, genre: np.ndarray, chance: np.ndarray) -> np.ndarray:
         """Draw tracks by popularity within genre and country.
@@ -101,6 +103,7 @@ def compose_music(seed: int, scale: float) -> Music:
         duration=items["duration_ms"].to_numpy(),
         popularity=share / share.sum(),
         ladder=np.concatenate(ladder),
+        playlists=tuple("spotify:playlist:" + code for code in invent_ids(draw_from(seed, "playlists"), len(GENRES))),
     )
 
 

@@ -9,7 +9,8 @@ its path below the world's folder, a row the 1-based number of a record in its f
   name at intake; ``files`` ``[{file, format, rows}]``.
 * ``people``: ``accounts``, ``per_country``, ``per_format`` counts; ``clusters`` {genre: listeners of that taste}; ``exporters``
   {format: [user ids]}.
-* ``catalogue``: ``artists``, ``albums``, ``tracks``, ``episodes`` counts; ``hostile_artists`` names.
+* ``catalogue``: ``artists``, ``albums``, ``tracks``, ``episodes`` counts; ``playlists`` {genre: URI} from which sessions play;
+  ``hostile_artists`` names.
 * ``breakouts`` ``[{track_id, country, start_day, peak_day, growth, first_share, peak_share}]``: the share of the track in what
   is played in a country (or ``global``) multiplies by ``growth`` each day until its peak, then sinks by a tenth a day.
 * ``volume_anomalies`` ``[{day, hour, country, platform, kind, factor}]``: how many plays there are where (``null`` is
@@ -129,6 +130,7 @@ class Scheme:
                 "shuffle": np.zeros(len(account), dtype=bool),
                 "offline": np.zeros(len(account), dtype=bool),
                 "incognito": np.zeros(len(account), dtype=bool),
+                "playlist": [None] * len(account),
             },
             schema=PLAY,
         )

@@ -124,6 +124,7 @@ def _introduce(music: Music, people: People) -> dict[str, Any]:
             "albums": music.albums.height,
             "tracks": music.tracks,
             "episodes": music.items.height - music.tracks,
+            "playlists": dict(zip(GENRES, music.playlists, strict=True)),
             "hostile_artists": list(HOSTILE_ARTISTS),
         },
     }

@@ -14,6 +14,7 @@ UNKNOWN_COUNTRY = "ZZ"
 GLOBAL = "global"
 _COUNTRY = r"[A-Z]{2}"
 _PSEUDONYM = r"[0-9a-f]{32}"
+_PLAYLIST = r"[0-9A-Za-z_.:-]{1,200}"
 
 _day = Column(DAY, pl.Date, "UTC day.")
 _listener = Column("listener_id", pl.String, "Pseudonym of the listener.", personal="pseudonym", pattern=_PSEUDONYM)
@@ -28,6 +29,14 @@ _completions = Column("completions", pl.Int64, "Plays that reached the end of th
 _played = Column("played_ms", pl.Int64, "Time played, in milliseconds.", minimum=0)
 _listeners = Column("listeners", pl.Int64, "Distinct listeners.", minimum=0)
 _country = Column("country", pl.String, "Country of the plays, ISO 3166-1; ZZ where unknown.", pattern=_COUNTRY)
+_playlist = Column(
+    "playlist_id",
+    pl.String,
+    "Playlist that it was played from, a Spotify URI or another id, where the source tells.",
+    nullable=True,
+    personal="derived",
+    pattern=_PLAYLIST,
+)
 
 _LISTEN = (
     _day,
@@ -57,6 +66,7 @@ EVENTS = Table(
         Column("is_shuffle", pl.Boolean, "Whether shuffle was on.", nullable=True),
         Column("is_offline", pl.Boolean, "Whether the device was offline.", nullable=True),
         Column("is_incognito", pl.Boolean, "Whether the session was private.", nullable=True, personal="derived"),
+        _playlist,
         Column("is_minute_grain", pl.Boolean, "Whether the source rounds times to the minute."),
         Column("source", pl.String, "The format of the file that it came from."),
     ),
@@ -131,6 +141,7 @@ CHART_ENTRIES = Table(
 PLAYS = Table(
     key="listening/plays",
     owner=_OWNER,
+    code_version="2",
     primary_key=("listener_id", "started_at", "track_id"),
     reads=(Reads("listening/events"),),
     columns=(
@@ -149,6 +160,7 @@ PLAYS = Table(
         Column("is_shuffle", pl.Boolean, "Whether shuffle was on.", nullable=True),
         Column("is_offline", pl.Boolean, "Whether the device was offline.", nullable=True),
         Column("is_incognito", pl.Boolean, "Whether the session was private.", nullable=True, personal="derived"),
+        _playlist,
         Column("source", pl.String, "The format of the file that it came from."),
     ),
 )

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from demo_worlds import SCALE, Cast
 
-from spotify_ai_assets.demo.listening import DAILY_LISTENS, DONE, FORWARD, MINUTE_MS, REST_MS, Sessions, _space_out, start_of
+from spotify_ai_assets.demo.listening import CLICK, DAILY_LISTENS, DONE, FORWARD, MINUTE_MS, REST_MS, Sessions, _space_out, start_of
 from spotify_ai_assets.demo.music import COUNTRIES
 from spotify_ai_assets.demo.people import SCROBBLERS
 from spotify_ai_assets.demo.planted import Plan
@@ -46,6 +46,16 @@ def test_a_completed_track_is_played_to_its_end_and_a_skipped_one_is_not(cast: C
     assert (plays["played"].to_numpy()[skipped] < length[skipped]).all()
     assert 0.1 < skipped.mean() < 0.4
     assert ((plays["started"] + plays["played"]) % 1_000 == 0).all()
+
+
+def test_a_fifth_of_the_sessions_comes_from_the_playlist_of_its_first_genre_and_no_podcast_does(cast: Cast) -> None:
+    plays = _week(cast, scale=2.0)
+    music = plays.filter(pl.col("item") < cast.music.tracks)
+    assert 0.15 < music["playlist"].is_not_null().mean() < 0.25  # type: ignore[operator]
+    assert plays.filter(pl.col("item") >= cast.music.tracks)["playlist"].null_count() == plays.height - music.height > 0
+    listed = music.drop_nulls("playlist").filter(pl.col("reason_start") == CLICK)
+    assert (cast.music.genre[listed["item"].to_numpy()] == listed["playlist"].to_numpy()).all()
+    assert len(set(cast.music.playlists)) == 8
 
 
 def test_people_sleep_at_night_by_their_own_clock(cast: Cast) -> None:

@@ -77,5 +77,10 @@ def test_plays_follow_the_contract_and_come_in_the_order_of_their_key():
     assert plays["listener_id"].to_list() == [listener(1), listener(2), listener(3)]
 
 
+def test_a_play_keeps_its_playlist():
+    assert cleaned(playlist_id="spotify:playlist:1")["playlist_id"] == "spotify:playlist:1"
+    assert cleaned()["playlist_id"] is None
+
+
 def test_only_the_day_is_taken_and_an_empty_day_stays_empty():
     assert clean_plays(events_of({"day": FIRST.replace(day=1)}), FIRST).equals(PLAYS.empty())

@@ -40,6 +40,7 @@ LISTENS: dict[str, pl.DataType] = {
     "is_shuffle": pl.Boolean(),
     "is_offline": pl.Boolean(),
     "is_incognito": pl.Boolean(),
+    "playlist_id": pl.String(),
     "is_minute_grain": pl.Boolean(),
 }
 """A frame of listens. ``user`` is the name in the file, to be replaced by a pseudonym at once; nothing else personal is here."""

@@ -1,6 +1,7 @@
 """Our own format: one listen a line in JSON, or a Parquet file with the same columns.
 
 ``user_id``, ``started_at``, ``track_name`` and ``artist_name`` are required; fields that are not named here are passed over.
+``playlist_id`` is a Spotify URI or link of a playlist, or any other id without white space.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ _SAME = (
     "platform",
     "reason_start",
     "reason_end",
+    "playlist_id",
 )
 _COLUMNS = {name: pl.String() for name in (*_RENAMED, *_SAME)}
 

@@ -24,6 +24,10 @@ ISO = ("%+", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
 _MBID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _ISRC = r"^[A-Z]{2}[A-Z0-9]{3}[0-9]{7}$"
 _SPOTIFY_LENGTH = (22, 200)
+_SPOTIFY_PLAYLIST = (
+    r"^(?:spotify:(?:user:[^:]+:)?playlist:|https?://open\.spotify\.com/(?:intl-[a-z]+/)?playlist/)([0-9A-Za-z]{22})(?:\?.*)?$"
+)
+_ID = r"[0-9A-Za-z_.:-]{1,200}"
 _FLAGS = {"was_skipped", "is_shuffle", "is_offline", "is_incognito"}
 _NAMES = ("user", "track_name", "artist_name", "album_name")
 _EPOCHS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (1e20, 1e-3))
@@ -119,7 +123,21 @@ def _kind(word: str) -> str:
     return word.lower() or "track"
 
 
-_WORDS = {"kind": _kind, "country": _country, "platform": name_platform, "reason_start": _reason, "reason_end": _reason}
+def _playlist(word: str) -> str | None:
+    if found := re.search(_SPOTIFY_PLAYLIST, word):
+        return f"spotify:playlist:{found[1]}"
+    # Whatever does not look like an id may be somebody's text, and some of Spotify's own hold the name of a user.
+    return word if re.fullmatch(_ID, word) and not word.startswith("spotify:user:") else None
+
+
+_WORDS = {
+    "kind": _kind,
+    "country": _country,
+    "platform": name_platform,
+    "reason_start": _reason,
+    "reason_end": _reason,
+    "playlist_id": _playlist,
+}
 
 
 def check_listens(

@@ -79,6 +79,7 @@ def test_an_extended_record_starts_when_it_ended_less_what_was_played(tmp_path):
             "is_shuffle": True,
             "is_offline": False,
             "is_incognito": False,
+            "playlist_id": None,
             "is_minute_grain": False,
         }
     ]
@@ -404,6 +405,25 @@ def test_native_lines_keep_every_field_and_drop_the_others(tmp_path):
     assert first["started_at"] == at(2024, 4, 20, 16, 15, 22)
     assert (second["started_at"], third["started_at"].microsecond) == (at(2024, 4, 20, 18, 15), 123_000)
     assert second["platform"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("spotify:playlist:0123456789abcdefABCDEF", "spotify:playlist:0123456789abcdefABCDEF"),
+        ("https://open.spotify.com/intl-de/playlist/0123456789abcdefABCDEF?si=1", "spotify:playlist:0123456789abcdefABCDEF"),
+        ("spotify:user:somebody:playlist:0123456789abcdefABCDEF", "spotify:playlist:0123456789abcdefABCDEF"),
+        (" 37i9dQZF1DX ", "37i9dQZF1DX"),
+        ("spotify:user:somebody:collection", None),
+        ("somebody@example.org", None),
+        ("Songs for Ann", None),
+        ("x" * 201, None),
+        ("", None),
+    ],
+)
+def test_a_playlist_is_kept_by_its_id_and_without_a_user(tmp_path, told, kept):
+    result = read_bytes(tmp_path, lines(NATIVE, {**NATIVE, "playlist_id": told}))
+    assert [row["playlist_id"] for row in result.rows] == [None, kept]
 
 
 @pytest.mark.parametrize(
