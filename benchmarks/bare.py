@@ -32,4 +32,4 @@ MAKERS: Mapping[str, Callable[[Read, date], pl.DataFrame]] = {
         day=day,
     ),
 }
-"""Every daily table's function, in the order of making them."""
+"""The functions of the tables that count plays, of charts and of the daily page, in the order of making them."""

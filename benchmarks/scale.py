@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bare import MAKERS
 from benchmarks.listens import WEDNESDAY, draw_day, land
 from benchmarks.measuring import ROOT, Run, Watch, call, interleave, main, median, report
 from spotify_ai_assets.resources import open_lake
@@ -79,7 +80,7 @@ def make_days(days: int) -> dict[str, Any]:
     from spotify_ai_assets.definitions import defs
     from spotify_ai_assets.runs import open_instance
 
-    lake, tables = open_lake(Settings.from_environment(), TABLES), select_tables([])
+    lake, tables = open_lake(Settings.from_environment(), TABLES), select_tables(MAKERS)
 
     def make(first: date, last: date) -> None:
         outcome = run_backfill(defs(), instance, lake, tables, first, last)

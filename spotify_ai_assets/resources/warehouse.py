@@ -1,18 +1,20 @@
 """SQL over the lake: DuckDB in memory, one view per contract, nothing else within reach.
 
+A table that holds the suspicious part of another brings one more view: the other less its part, which is what is genuine.
+
 A Delta table reaches DuckDB as a pyarrow data set, so that one path serves local lakes and S3 (DuckDB's own ``httpfs`` has
 to be downloaded). Predicates and columns are pushed down into the files. DuckDB stores nothing and opens nothing itself:
 no file, no network, no extension, no setting can be reached by SQL. Writing tables is the lake's. No Dagster here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
-from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.contracts import DAY, Table
 from spotify_ai_assets.errors import QueryError, TransientError
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Lake(Protocol):
 
 class Warehouse:
     """Reads the lake with SQL; ``listening/plays`` is ``listening.plays``. Opens nothing until it is used.
+
+    Of totals that have a suspicious part there is a genuine rest too, such as ``listening.genuine_track_days``.
 
     Args:
         lake: The lake.
@@ -89,12 +93,12 @@ class Warehouse:
 
         Returns:
             ``table``, ``column``, ``type`` in SQL, ``personal`` (the personal-data class), ``is_nullable`` and ``description``,
-            in the contracts' order.
+            in the contracts' order; after them the genuine rests.
         """
         types = self.query("SELECT schema_name || '/' || table_name AS key, column_name AS column, data_type AS type FROM duckdb_columns()")
         rows = [
             (key, column.name, column.personal, column.nullable, column.description)
-            for key, table in self._lake.tables.items()
+            for key, table in (*self._lake.tables.items(), *((key, total) for key, total, _ in self._rests()))
             for column in table.columns
         ]
         declared = pl.DataFrame(rows, schema=["key", "column", "personal", "is_nullable", "description"], orient="row")
@@ -123,30 +127,57 @@ class Warehouse:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         for key, table in self._lake.tables.items():
-            schema, _, noun = key.partition("/")
-            view = f"{_identifier(schema)}.{_identifier(noun)}"
             connection.register(key, table.empty().to_arrow())
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(schema)}")
-            connection.execute(f"CREATE VIEW {view} AS FROM temp.main.{_identifier(key)}")
-            for column in table.columns:
-                connection.execute(f"COMMENT ON COLUMN {view}.{_identifier(column.name)} IS {_literal(column.description)}")
+            _create_view(connection, key, table, f"FROM temp.main.{_identifier(key)}")
+        for key, total, part in self._rests():
+            _create_view(connection, key, total, _difference(total, part))
         connection.execute("SET lock_configuration = true")
         return connection
 
+    def _rests(self) -> Iterator[tuple[str, Table, Table]]:
+        """The key of each view of what is genuine, the total and its suspicious part."""
+        tables = self._lake.tables
+        for part in tables.values():
+            if part.part_of is not None:
+                domain, _, noun = part.part_of.partition("/")
+                yield f"{domain}/genuine_{noun}", tables[part.part_of], part
+
     def _register_named_tables(self, connection: "DuckDBPyConnection", sql: str) -> None:
-        """Register each table whose noun occurs anywhere in the SQL.
+        """Register each table whose noun occurs anywhere in the SQL, and both behind a rest whose noun does.
 
         A few too many at worst. A name that SQL puts together while it runs is missed, and DuckDB then fails instead of
         finding no rows.
         """
         folded = sql.casefold()
-        for key, table in self._lake.tables.items():
-            if key.partition("/")[2].casefold() not in folded:
-                continue
+        sources = [(key, [table]) for key, table in self._lake.tables.items()]
+        sources += [(key, [total, part]) for key, total, part in self._rests()]
+        named = [table for key, tables in sources if key.partition("/")[2].casefold() in folded for table in tables]
+        for key, table in {table.key: table for table in named}.items():
             empty = table.empty().to_arrow()
             written = self._lake.table(key)
             # The contract's schema: a column younger than a file reads as null there.
             connection.register(key, empty if written is None else written.to_pyarrow_dataset(schema=empty.schema))
+
+
+def _create_view(connection: "DuckDBPyConnection", key: str, table: Table, query: str) -> None:
+    schema, _, noun = key.partition("/")
+    view = f"{_identifier(schema)}.{_identifier(noun)}"
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(schema)}")
+    connection.execute(f"CREATE VIEW {view} AS {query}")
+    for column in table.columns:
+        connection.execute(f"COMMENT ON COLUMN {view}.{_identifier(column.name)} IS {_literal(column.description)}")
+
+
+def _difference(total: Table, part: Table) -> str:
+    """A query for a total less its part: rows of the total where something is left, each whole number less the part's."""
+    key = [DAY, *total.primary_key] if total.is_daily else [*total.primary_key]
+    counts = [name for name, dtype in total.schema.items() if name not in key and dtype.is_integer()]
+    rest = {name: f"whole.{_identifier(name)} - coalesce(part.{_identifier(name)}, 0)" for name in counts}
+    columns = ", ".join(f"{rest.get(name, f'whole.{_identifier(name)}')} AS {_identifier(name)}" for name in total.schema)
+    return (
+        f"SELECT {columns} FROM temp.main.{_identifier(total.key)} AS whole LEFT JOIN temp.main.{_identifier(part.key)} AS part "
+        f"USING ({', '.join(map(_identifier, key))}) WHERE {' OR '.join(f'{left} > 0' for left in rest.values())}"
+    )
 
 
 def _reading_statement(connection: "DuckDBPyConnection", sql: str) -> Any:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from spotify_ai_assets.contracts import DAY, TIME, Column, Table, by_key
 from spotify_ai_assets.errors import PermanentError, QueryError, TransientError
 from spotify_ai_assets.resources.warehouse import Warehouse
+from spotify_ai_assets.tables import TABLES
 
 SPINS = Table(
     key="radio/spins",
@@ -33,15 +35,29 @@ STATIONS = Table(
     primary_key=("station",),
     columns=(Column("station", pl.String, "Name of the station."), Column("opened_on", pl.Date, "When it opened.", nullable=True)),
 )
+PLAYED = Table(
+    key="radio/played",
+    owner="team:radio",
+    primary_key=("station", "title"),
+    columns=(
+        Column(DAY, pl.Date, "UTC day."),
+        Column("station", pl.String, "Name of the station.", personal="derived"),
+        Column("title", pl.String, "Title of the record."),
+        Column("label", pl.String, "Name of the record's label."),
+        Column("plays", pl.Int64, "Number of plays.", minimum=0),
+        Column("listeners", pl.Int64, "Distinct listeners.", minimum=0),
+    ),
+)
+BOUGHT = replace(PLAYED, key="radio/bought", part_of="radio/played", columns=(*PLAYED.columns, Column("by", pl.String, "Who paid.")))
 DAYS = tuple(date(2026, 1, number) for number in (1, 2, 3))
 
 
 class Folder:
     """A lake in a folder that counts what is opened."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *tables: Table) -> None:
         self.root = root
-        self.tables = by_key(SPINS, STATIONS)
+        self.tables = by_key(*(tables or (SPINS, STATIONS)))
         self.opened: list[str] = []
 
     def table(self, key: str) -> DeltaTable | None:
@@ -433,6 +449,78 @@ def test_names_and_descriptions_may_hold_quotes(tmp_path):
     warehouse = Warehouse(lake)
     assert warehouse.query('from "od""d"."it\'s"').columns == ['a"b']
     assert warehouse.describe()["description"].to_list() == ['It\'s; -- "odd"']
+
+
+def played(day: date, **rows: tuple[int, int]) -> pl.DataFrame:
+    """Plays and listeners by title."""
+    values = [(day, "one", title, "Label of " + title, *counts) for title, counts in rows.items()]
+    return pl.DataFrame(values, schema=PLAYED.schema, orient="row")
+
+
+@pytest.fixture
+def totals(tmp_path):
+    lake = Folder(tmp_path / "totals", PLAYED, BOUGHT)
+    lake.write("radio/played", played(DAYS[0], a=(5, 3), b=(7, 7), c=(2, 1)), DAYS[0])
+    lake.write("radio/played", played(DAYS[1], a=(9, 2)), DAYS[1])
+    bought = played(DAYS[0], b=(3, 0), c=(2, 1)).with_columns(by=pl.lit("them"), label=pl.lit("another spelling"))
+    lake.write("radio/bought", bought, DAYS[0])
+    return lake
+
+
+def test_a_total_less_its_part_is_a_view(totals):
+    frame = Warehouse(totals).query("from radio.genuine_played order by all")
+    assert frame.schema == PLAYED.schema
+    assert frame.equals(pl.concat([played(DAYS[0], a=(5, 3), b=(4, 7)), played(DAYS[1], a=(9, 2))]))
+
+
+def test_a_total_is_its_genuine_rest_and_its_part_to_the_unit(totals):
+    sums = "select sum(plays) as plays, sum(listeners) as listeners from radio."
+    warehouse = Warehouse(totals)
+    total, rest, part = (warehouse.query(sums + noun).row(0) for noun in ("played", "genuine_played", "bought"))
+    assert total == (23, 13) == tuple(map(sum, zip(rest, part, strict=True)))
+
+
+def test_only_the_two_tables_behind_a_rest_are_opened(totals):
+    warehouse = Warehouse(totals)
+    warehouse.query("select count(*) from radio.GENUINE_played")
+    assert sorted(totals.opened) == ["radio/bought", "radio/played"]
+    totals.opened.clear()
+    warehouse.query("select count(*) from radio.played")
+    assert totals.opened == ["radio/played"]
+
+
+def test_a_rest_has_all_of_a_total_whose_part_was_never_written(tmp_path):
+    lake = Folder(tmp_path, PLAYED, BOUGHT)
+    assert Warehouse(lake).query("from radio.genuine_played").equals(PLAYED.empty())
+    lake.write("radio/played", played(DAYS[0], a=(5, 3)), DAYS[0])
+    assert Warehouse(lake).query("from radio.genuine_played").equals(played(DAYS[0], a=(5, 3)))
+
+
+def test_a_rest_of_one_day_reads_no_file_of_another(totals):
+    totals.write("radio/bought", played(DAYS[1], a=(1, 1)).with_columns(by=pl.lit("them")), DAYS[1])
+    lost = [file for noun in ("played", "bought") for file in (totals.root / "radio" / noun / f"day={DAYS[1]}").glob("*.parquet")]
+    assert len(lost) == 2
+    for file in lost:
+        file.unlink()
+    warehouse = Warehouse(totals)
+    assert len(warehouse.query("from radio.genuine_played where day = ?", [DAYS[0]])) == 2
+    with pytest.raises(TransientError):
+        warehouse.query("from radio.genuine_played")
+
+
+def test_a_rest_is_described_like_its_total(totals):
+    described = Warehouse(totals).describe()
+    assert described["table"].unique(maintain_order=True).to_list() == ["radio.played", "radio.bought", "radio.genuine_played"]
+    total, rest = (described.filter(pl.col("table") == f"radio.{noun}").drop("table") for noun in ("played", "genuine_played"))
+    assert rest.equals(total)
+    assert rest.filter(pl.col("column") == "plays").select("type", "description").row(0) == ("BIGINT", "Number of plays.")
+    assert rest["type"].null_count() == 0
+
+
+def test_the_contracts_bring_a_rest_for_each_total_with_a_suspicious_part(tmp_path):
+    described = Warehouse(Folder(tmp_path, *TABLES.values())).describe()["table"].unique()
+    nouns = ("track_days", "artist_days", "country_days", "listener_track_days")
+    assert {f"listening.genuine_{noun}" for noun in nouns} <= set(described)
 
 
 def test_threads_share_one_warehouse(warehouse):
