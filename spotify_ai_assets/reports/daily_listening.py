@@ -10,22 +10,20 @@ import polars as pl
 from spotify_ai_assets.contracts import DAY
 from spotify_ai_assets.listening.contracts import GLOBAL
 from spotify_ai_assets.reports.contracts import DAILY_LISTENING
+from spotify_ai_assets.reports.figures import Frame, assemble, list_figures, number
 
-HEADLINES = ("streams", "plays", "listeners", "played_hours", "sessions", "skip_rate", "completion_rate")
-TOP_MEASURES = ("streams", "plays", "previous_rank", "movement", "is_new", "peak_rank", "periods_on_chart")
 GLOBAL_TOP = 20
 COUNTRY_TOP = 5
 ARTIST_TOP = 10
-_INDEX = ("section", "scope", "position", "item", "label", "detail")
 
 
 def summarise_day(
     *,
-    charts: pl.DataFrame | pl.LazyFrame,
-    artist_days: pl.DataFrame | pl.LazyFrame,
-    country_days: pl.DataFrame | pl.LazyFrame,
-    listener_track_days: pl.DataFrame | pl.LazyFrame,
-    sessions: pl.DataFrame | pl.LazyFrame,
+    charts: Frame,
+    artist_days: Frame,
+    country_days: Frame,
+    listener_track_days: Frame,
+    sessions: Frame,
     day: date,
 ) -> pl.DataFrame:
     """Compute every number of a day's page.
@@ -54,8 +52,7 @@ def summarise_day(
         _ranked(counts, "country", "countries"),
         _ranked(counts, "platform", "platforms"),
     )
-    figures = pl.concat(sections).with_columns(pl.lit(day).alias(DAY)).select(*DAILY_LISTENING.schema)
-    return figures.sort(DAILY_LISTENING.primary_key)
+    return assemble(DAILY_LISTENING, day, sections)
 
 
 def _headline(country_days: pl.DataFrame, listeners: int, sessions: int) -> pl.DataFrame:
@@ -63,6 +60,7 @@ def _headline(country_days: pl.DataFrame, listeners: int, sessions: int) -> pl.D
     totals = country_days.select(
         pl.lit("all").alias("item"),
         pl.lit("all").alias("label"),
+        pl.lit(1).alias("position"),
         plays,
         pl.col("streams").sum(),
         _hours(pl.col("played_ms").sum()),
@@ -71,14 +69,14 @@ def _headline(country_days: pl.DataFrame, listeners: int, sessions: int) -> pl.D
         pl.lit(listeners).alias("listeners"),
         pl.lit(sessions).alias("sessions"),
     )
-    return _long(totals, "headline", HEADLINES)
+    return list_figures(DAILY_LISTENING, "headline", totals)
 
 
 def _tops(charts: pl.DataFrame) -> pl.DataFrame:
     length = pl.when(pl.col("country") == GLOBAL).then(GLOBAL_TOP).otherwise(COUNTRY_TOP)
     tops = charts.filter(pl.col("period") == "daily", pl.col("rank") <= length)
     names = {"country": "scope", "rank": "position", "track_id": "item", "track_name": "label", "artist_name": "detail"}
-    return _long(tops.rename(names), "tops", TOP_MEASURES)
+    return list_figures(DAILY_LISTENING, "tops", tops.rename(names))
 
 
 def _artists(artist_days: pl.DataFrame) -> pl.DataFrame:
@@ -90,9 +88,8 @@ def _artists(artist_days: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("artist_name").first(), pl.col("streams", "plays").sum(), _hours(pl.col("played_ms").sum()))
         .sort("streams", "plays", "artist_id", descending=[True, True, False])
         .head(ARTIST_TOP)
-        .with_row_index("position", offset=1)
     )
-    return _long(artists.rename({"artist_id": "item", "artist_name": "label"}), "artists", ("streams", "plays", "played_hours"))
+    return list_figures(DAILY_LISTENING, "artists", number(artists.rename({"artist_id": "item", "artist_name": "label"})))
 
 
 def _ranked(country_days: pl.DataFrame, column: str, section: str) -> pl.DataFrame:
@@ -100,21 +97,10 @@ def _ranked(country_days: pl.DataFrame, column: str, section: str) -> pl.DataFra
         country_days.group_by(column)
         .agg(pl.col("streams", "plays").sum())
         .sort("streams", "plays", column, descending=[True, True, False])
-        .with_row_index("position", offset=1)
         .with_columns(pl.col(column).alias("item"), pl.col(column).alias("label"))
     )
-    return _long(groups, section, ("streams", "plays"))
+    return list_figures(DAILY_LISTENING, section, number(groups))
 
 
 def _hours(played_ms: pl.Expr) -> pl.Expr:
     return (played_ms / 3_600_000).alias("played_hours")
-
-
-def _long(frame: pl.DataFrame, section: str, measures: tuple[str, ...]) -> pl.DataFrame:
-    """One row per measure; columns that a section does not tell apart get their only value."""
-    only = {"section": pl.lit(section), "scope": pl.lit(GLOBAL), "position": pl.lit(1), "detail": pl.lit(None, pl.String)}
-    return (
-        frame.with_columns(*(value.alias(name) for name, value in only.items() if name not in frame.columns))
-        .with_columns(pl.col("position").cast(pl.Int64), pl.col(measures).cast(pl.Float64))
-        .unpivot(measures, index=_INDEX, variable_name="measure", value_name="value")
-    )

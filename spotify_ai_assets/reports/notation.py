@@ -4,10 +4,11 @@ Texts do not belong here (``locale``).
 """
 
 import functools
-from datetime import date
+from datetime import date, time
 from typing import TYPE_CHECKING
 
 from spotify_ai_assets.errors import SettingsError
+from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.settings import LANGUAGES
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 MISSING = "–"
 MINUS = "−"
 FLAT = "±"
+
+
+def sign(value: float) -> str:
+    """What stands before the size of a change."""
+    return "+" if value > 0 else MINUS if value < 0 else FLAT
 
 
 class Notation:
@@ -42,6 +48,21 @@ class Notation:
         """A number with one decimal."""
         return self._number(value, "#,##0.0")
 
+    def points(self, share: float | None) -> str:
+        """A difference of shares, in percentage points with one decimal and its sign."""
+        if share is None:
+            return MISSING
+        size = _("{points} pp", self.language).format(points=self.decimal(abs(round(100 * share, 1))))
+        return sign(round(100 * share, 1)) + size
+
+    def change(self, share: float | None) -> str:
+        """A relative change in per cent with one decimal and its sign."""
+        return MISSING if share is None else sign(round(share, 3)) + self.percent(abs(round(share, 3)))
+
+    def whole_percent(self, share: float) -> str:
+        """A share between 0 and 1 as whole per cent."""
+        return self._number(share, self._locale.percent_formats[None].pattern)
+
     def percent(self, share: float | None) -> str:
         """A share between 0 and 1 as per cent with one decimal."""
         if share is None:
@@ -51,11 +72,7 @@ class Notation:
         return self._number(share, pattern)
 
     def _number(self, value: float | None, pattern: str) -> str:
-        from babel.numbers import format_decimal
-
-        if value is None:
-            return MISSING
-        return format_decimal(value, pattern, self._locale).replace("-", MINUS)
+        return MISSING if value is None else _format(value, pattern, self.language)
 
     def full_date(self, day: date) -> str:
         """A date with its weekday and month in full."""
@@ -79,6 +96,34 @@ class Notation:
         """A month with its year."""
         return self._date(day, "yMMMM")
 
+    def days(self, first: date, last: date) -> str:
+        """The days from one date to another, with their months in full."""
+        return self._interval(first, last, "yMMMMd")
+
+    def months(self, first: date, last: date) -> str:
+        """The months from that of one date to that of another."""
+        same = (first.year, first.month) == (last.year, last.month)
+        return self.month(last) if same else self._interval(first, last, "yMMMM")
+
+    def _interval(self, first: date, last: date, skeleton: str) -> str:
+        from babel.dates import format_interval
+
+        return format_interval(first, last, skeleton, locale=self._locale)
+
+    def month_name(self, number: int, *, is_short: bool = False) -> str:
+        """A month of the year, 1 to 12, standing alone."""
+        return self._locale.months["stand-alone"]["abbreviated" if is_short else "wide"][number]
+
+    def weekday_name(self, number: int) -> str:
+        """A day of the week, 1 (Monday) to 7, standing alone."""
+        return self._locale.days["stand-alone"]["wide"][number - 1]
+
+    def hour(self, number: float) -> str:
+        """An hour of the day, on a clock of 24."""
+        from babel.dates import format_skeleton
+
+        return format_skeleton("Hm", time(int(number)), locale=self._locale)
+
     def _date(self, day: date, skeleton: str) -> str:
         from babel.dates import format_skeleton
 
@@ -96,3 +141,11 @@ def _locale(language: str) -> "Locale":
     from babel import Locale
 
     return Locale.parse(language)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _format(value: float, pattern: str, language: str) -> str:
+    """A number by a pattern; pages repeat many, above all small ones."""
+    from babel.numbers import format_decimal
+
+    return format_decimal(value, pattern, _locale(language)).replace("-", MINUS)

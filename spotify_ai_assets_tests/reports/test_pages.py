@@ -1,4 +1,4 @@
-"""Pages show the figures as they are, in three languages, and nothing of a name but its letters."""
+"""Every page of every report: one document that loads nothing, in three languages, where a name is only text."""
 
 import http.server
 import os
@@ -9,273 +9,232 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_frames import DAY, artist_row, chart_row, country_row, summarise
+from page_reading import HOSTILE, Document, page_of, provenance_of
+from report_frames import FIGURES, SUNDAY, year_rows
 
 from spotify_ai_assets.errors import SettingsError
-from spotify_ai_assets.reports.contracts import DAILY_LISTENING
-from spotify_ai_assets.reports.notation import Notation
-from spotify_ai_assets.reports.pages import NAME_LENGTH, Provenance, Quality, render_index, render_page, write_pages
+from spotify_ai_assets.reports.contracts import SECTIONS, TABLES
+from spotify_ai_assets.reports.pages.frame import NAME_LENGTH, Page, Provenance, isolated, readable
+from spotify_ai_assets.reports.pages.index import MEASURES, render_home, render_index
+from spotify_ai_assets.reports.pages.year_in_review import render_year
+from spotify_ai_assets.reports.publication import REPORTS
 from spotify_ai_assets.settings import LANGUAGES
 
-NOTHING = DAILY_LISTENING.empty()
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=http://127.0.0.1:9/x onerror=alert(1)>",
-    '" onmouseover="alert(1)" style="background:url(http://127.0.0.1:9/x)',
-    "</title></style></svg><h1>mine</h1>",
-    "[link](javascript:alert(1)) **bold**",
-    "=HYPERLINK(http://127.0.0.1:9/x)",
-    "\u202eelttil ,olleh",
-    "nul\x00in\x1bside",
-    "🎧👩‍👩‍👧 family",
-    "{{ 7 * 7 }} {% include 'page.css' %} {0} {name}",
-    "   ",
-]
+each_report = pytest.mark.parametrize("key", list(REPORTS))
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066\u2067]")
+HEADINGS = {
+    "reports/daily_listening": ["headlines", "trend", "top", "artists", "platforms", "countries", "country-tops", "sources"],
+    "reports/weekly_trends": ["headlines", "trend", "tracks", "artists", "changes", "moves", "countries", "forecasts", "sources"],
+    "reports/anomalies": ["headlines", "hours", "trend", "incidents", "cases", "totals", "charts", "sources"],
+    "reports/cohorts": ["headlines", "retention", "funnels", "genres", "shares", "sources"],
+    "reports/year_in_review": ["headlines", "months", "tracks", "artists", "genres", "weekdays", "sources"],
+}
 
 
-class _Page(HTMLParser):
-    """Elements, attributes and text of a document."""
+@each_report
+@each_language
+def test_a_page_is_one_document_that_loads_nothing(key: str, language: str) -> None:
+    html = page_of(key, language)
+    page = Document(html)
 
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.figures: dict[str, str] = {}
-        self.names: list[str] = []
-        self.text = ""
-        self._figure: str | None = None
-        self._in_name = False
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        self._figure = dict(attrs).get("data-measure")
-        self._in_name = tag == "bdi"
-        if self._in_name:
-            self.names.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._figure, self._in_name = None, False
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._figure:
-            self.figures[self._figure] = data
-        if self._in_name:
-            self.names[-1] += data
-
-
-def _figures(*names: str) -> pl.DataFrame:
-    charts = (chart_row(rank, name, name) for rank, name in enumerate(names, start=1))
-    national = (chart_row(rank, name, name, country="DE") for rank, name in enumerate(names, start=1))
-    return summarise(
-        charts=(*charts, *national),
-        artists=tuple(artist_row(f"{name}{number}", 900 - number) for number, name in enumerate(names)),
-        countries=(country_row("DE", 80_000), country_row("FR", 8_000, "web")),
-        listeners=("a", "b"),
-        sessions=(False,),
-    )
-
-
-def _provenance(url: str | None = None) -> dict[str, Provenance]:
-    assets = ("listening/charts", "listening/country_days", "listening/artist_days")
-    return {asset: Provenance(asset, DAY.isoformat(), f"run-of-{asset[10:]}", "7", "ab12" * 16, url) for asset in assets}
-
-
-def _page(language: str = "en", names: tuple[str, ...] = ("Song",), trend: pl.DataFrame = NOTHING, **other: object) -> str:
-    return render_page(_figures(*names), trend, _provenance(), language, DAY, **other)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_page_shows_the_figures_in_the_language(language: str) -> None:
-    html = _page(language)
-    page, notation = _Page(html), Notation(language)
-
-    headline = dict(_figures("Song").filter(section="headline").select("measure", "value").iter_rows())
-    for measure, value in headline.items():
-        write = notation.percent if measure.endswith("_rate") else notation.decimal if measure == "played_hours" else notation.whole
-        assert page.figures[measure] == write(value)
+    assert not {"script", "link:stylesheet", "iframe", "img", "object", "embed", "form", "use", "image", "foreignobject"} & set(page.tags)
+    assert not [name for name, _value in page.attributes if name.startswith("on") or name in ("src", "srcset", "xlink:href", "data")]
+    links = [value or "" for name, value in page.attributes if name == "href"]
+    assert [link for link in links if re.match(r"[a-z]+:|//", link)] == ["data:,"]
+    assert "default-src 'none'" in html
+    assert "url(" not in html and "@import" not in html
     assert f'<html lang="{language}">' in html
-    assert {"en": "Friday, May 1, 2026", "de": "Freitag, 1. Mai 2026", "fr": "vendredi 1 mai 2026"}[language] in page.text
-    assert {"en": "Hours played", "de": "Gespielte Stunden", "fr": "Heures d’écoute"}[language] in page.text
+    assert (page.tags.count("h1"), page.tags.count("title") > 1) == (1, True)
 
 
-def test_bars_add_up_to_the_headline() -> None:
-    countries = tuple(
-        country_row(code, 80 + number)
-        for number, code in enumerate(["DE", "FR", "US", "GB", "ES", "IT", "SE", "PL", "NL", "AT", "CH", "BR"])
-    )
-    html = render_page(summarise(countries=countries), NOTHING, {}, "en", DAY)
+@each_report
+def test_a_page_has_its_parts_in_their_order(key: str) -> None:
+    html = page_of(key)
 
-    section = html[html.index('id="countries"') : html.index("</table>", html.index('id="countries"'))]
-    bars = [int(number) for number in re.findall(r'<td class="number">(\d+)</td>', section)]
-    assert len(bars) == 10
-    assert sum(bars) == sum(80 + number for number in range(12))
-    assert "3 other countries" in section
+    assert re.findall(r'<h2 id="([^"]+)"', html) == HEADINGS[key]
+    assert re.findall(r'<section aria-labelledby="([^"]+)"', html) == HEADINGS[key]
+    assert "</html>" in html
+    assert html.count("<svg") == html.count("</svg>")
 
 
-def test_a_page_without_plays_says_so() -> None:
-    html = render_page(summarise(), NOTHING, {}, "en", DAY)
+@each_report
+def test_languages_differ_in_words_only(key: str) -> None:
+    shapes = [sorted(Document(page_of(key, language)).shape) for language in LANGUAGES]
 
-    assert "Nobody played anything on this day." in html
-    assert _Page(html).figures["skip_rate"] == "–"
-
-
-def test_changes_compare_with_the_day_before_and_the_week_before() -> None:
-    def earlier(days: int, streams: int, **other: object) -> pl.DataFrame:
-        day = DAY - timedelta(days=days)
-        return summarise(countries=(country_row("DE", streams, day=day, **other),), day=day)
-
-    page = _Page(_page(trend=pl.concat([earlier(1, 80_000, skips=50_000), earlier(7, 176_000), earlier(8, 1)])))
-
-    card = page.text[page.text.index("Streams") : page.text.index("Hours played")]
-    assert re.findall(r"([+−±][\d.]+%|[+−±][\d.]+ pp)\s+(vs\. \w+, \w+ \d+)", card)[:2] == [
-        ("+10.0%", "vs. Thu, Apr 30"),
-        ("−50.0%", "vs. Fri, Apr 24"),
-    ]
-    assert re.search(r"Skip rate.*?−30\.0 pp\s+vs\. Thu, Apr 30", page.text, re.DOTALL)
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert len({Document(page_of(key, language)).text for language in LANGUAGES}) == 3
 
 
-def test_a_first_day_has_nothing_to_compare_with() -> None:
-    assert _page().count("no earlier day to compare with") == 7
-
-
-@pytest.mark.parametrize(
-    ("entry", "shown"),
-    [
-        ({"previous_rank": None, "movement": None, "is_new": True}, "new"),
-        ({"previous_rank": None, "movement": None}, "back"),
-        ({"previous_rank": 4, "movement": 3}, "▲up 3"),
-        ({"previous_rank": 1, "movement": -2}, "▼down 2"),
-        ({}, "=unchanged"),
-    ],
-)
-def test_movement_is_told_in_words_and_signs(entry: dict[str, object], shown: str) -> None:
-    html = render_page(summarise(charts=(chart_row(1, **entry),)), NOTHING, {}, "en", DAY)
-
-    assert shown in re.sub("<[^>]+>", "", html[html.index('class="rank"') :].split("</td>")[0])
-
-
+@each_report
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_hostile_name_is_only_text(name: str, language: str) -> None:
-    plain, page = _Page(_page(language)), _Page(_page(language, (name,)))
+def test_a_hostile_name_is_only_text(key: str, name: str) -> None:
+    language = LANGUAGES[HOSTILE.index(name) % 3]
+    plain, html = Document(page_of(key, language)), page_of(key, language, name)
+    page = Document(html)
 
-    tags = [tag for tag in page.tags if tag not in ("bdi", "i")]
-    assert tags == [tag for tag in plain.tags if tag not in ("bdi", "i")]
-    assert [key for key, _value in page.attributes] == [key for key, _value in plain.attributes]
-    assert not any(unicodedata.category(char) == "Cc" and char != "\n" for char in page.text)
-    shown = name.replace("\x00", "").replace("\x1b", "").strip()
-    assert page.names.count(shown) == (4 if shown else 0)
+    assert page.shape == plain.shape
+    assert [each for each, _value in page.attributes] == [each for each, _value in plain.attributes]
+    assert not CONTROL.search(html)
+    shown = readable(name)
+    assert not shown or page.names.count(shown) >= plain.names.count("Song") > 0
 
 
 @given(st.text(max_size=300))
-def test_any_name_leaves_the_page_as_it_is(name: str) -> None:
-    page = _Page(_page("en", (name,)))
+def test_any_name_leaves_the_pages_as_they_are(name: str) -> None:
+    for key in ("reports/anomalies", "reports/cohorts"):
+        page = Document(page_of(key, "en", name))
+        assert page.shape == Document(page_of(key)).shape
+        assert max((len(shown) for shown in page.names), default=0) <= NAME_LENGTH
 
-    assert [tag for tag in page.tags if tag not in ("bdi", "i")] == [tag for tag in _Page(_page("en")).tags if tag not in ("bdi", "i")]
-    assert max((len(shown) for shown in page.names), default=0) <= NAME_LENGTH
+
+def test_a_name_keeps_its_direction_to_itself() -> None:
+    assert readable("\u202eabc\u2069") == "abc"
+    assert isolated("a\u2069b") == "\u2068ab\u2069"
+    assert readable("x" * 999) == "x" * (NAME_LENGTH - 1) + "…"
+    assert unicodedata.category(isolated("")[0]) == "Cf"
 
 
-def test_each_number_names_its_source() -> None:
-    html = _page()
+@each_report
+def test_each_number_names_its_source(key: str) -> None:
+    html = page_of(key)
 
-    for made in _provenance().values():
-        assert made.asset in html
-        assert made.run_id in html
-        assert made.digest in html
-    assert html.count('href="#source-2"') >= 5
-    assert 'id="source-2"' in html
+    for number, (asset, (made,)) in enumerate(provenance_of(key).items(), start=1):
+        assert f'id="source-{number}"' in html
+        assert all(text in html for text in (asset, made.run_id, made.digest))
+    assert set(re.findall(r'href="#(source-[0-9]+)"', html)) <= set(re.findall(r'id="(source-[0-9]+)"', html))
+    assert len(re.findall(r'class="note" href="#source-', html)) == 7
+    drawn = html.count('<p class="source">')
+    assert drawn >= html.count("<h2") - 2
+
+
+@each_report
+def test_a_page_links_to_its_figures_as_files(key: str) -> None:
+    html = page_of(key)
+
+    assert re.findall(r'href="(\.\./[^"]+)"', html[html.index('id="sources"') :]) == [
+        f"../{SUNDAY}.json",
+        "../schema.json",
+        f"../{SUNDAY}.csv",
+    ]
+    assert 'href="../../en/index.html"' in html
+    assert 'href="index.html"' in html
+
+
+def test_partitions_of_one_run_are_one_line_of_the_sources() -> None:
+    days = [(SUNDAY - timedelta(days=ago)).isoformat() for ago in (2, 1, 0)]
+    parts = tuple(Provenance("listening/country_days", day, run, "1", "ab", None) for day, run in zip(days, "aab", strict=True))
+    html = REPORTS["reports/weekly_trends"].render(
+        Page(FIGURES["reports/weekly_trends"]("Song"), SUNDAY, {"listening/country_days": parts}), "en"
+    )
+
+    rows = re.findall(r"<tr[^>]*><td class=\"number\">.*?</tr>", html[html.index('class="sources"') :])
+    assert [re.sub("<[^>]+>", " ", row).split()[:5] for row in rows] == [
+        ["1", "listening/country_days", "2026-05-31", "b", "1"],
+        ["2026-05-29", "to", "2026-05-30,", "2", "partitions"],
+    ]
 
 
 @pytest.mark.parametrize(
     ("url", "linked"),
     [("https://dagster.example.org/runs/1", True), ("javascript:alert(1)", False), ("data:text/html,x", False), (None, False)],
 )
-def test_only_web_addresses_become_links(url: str | None, linked: bool) -> None:
-    html = render_page(_figures("Song"), NOTHING, _provenance(url), "en", DAY)
+@each_report
+def test_only_web_addresses_become_links(key: str, url: str | None, linked: bool) -> None:
+    html = page_of(key, url=url)
 
     assert (f'href="{url}"' in html) is linked
-    assert "run-of-charts" in html
+    assert "run-of-" in html
 
 
-def test_the_quality_box_counts_imports_and_checks() -> None:
-    quality = Quality(2, 110, 100, 7, {"bad_timestamp": 1, "<b>rule</b>": 2}, 9, ("charts_are_complete",))
-    text = _Page(_page(quality=quality)).text
-
-    for label, number in (
-        ("Rows read", 110),
-        ("Rows stored", 100),
-        ("Duplicate rows", 7),
-        ("Rejected rows", 3),
-        ("<b>rule</b>", 2),
-        ("bad_timestamp", 1),
-    ):
-        assert re.search(rf"{re.escape(label)}\s*{number}\b", text)
-    assert "9 checks passed" in text
-    assert "1 check failed" in text
-    assert "charts_are_complete" in text
-    assert "Quality" not in _Page(_page()).text
+@each_report
+def test_the_same_figures_give_the_same_page(key: str) -> None:
+    assert page_of(key, "de") == page_of(key, "de")
 
 
-def test_the_same_figures_give_the_same_page() -> None:
-    assert _page("de") == _page("de")
+@each_report
+@each_language
+def test_a_page_without_figures_is_still_a_page(key: str, language: str) -> None:
+    page = Document(REPORTS[key].render(Page(TABLES[key].empty(), SUNDAY), language))
+
+    assert len(page.figures) == 7
+    assert page.tags.count("h1") == 1
 
 
 def test_an_unsupported_language_is_refused() -> None:
+    for key, report in REPORTS.items():
+        with pytest.raises(SettingsError):
+            report.render(Page(TABLES[key].empty(), SUNDAY), "es")
+        with pytest.raises(SettingsError):
+            render_index(key, TABLES[key].empty(), "es")
     with pytest.raises(SettingsError):
-        _page("es")
-    with pytest.raises(SettingsError):
-        render_index(NOTHING, "es")
+        render_home({}, "es")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each_language
 def test_the_index_lists_days_newest_first(language: str) -> None:
-    days = [DAY - timedelta(days=ago) for ago in (1, 0, 40)]
-    figures = pl.concat([summarise(countries=(country_row("DE", 8_000, day=day),), day=day) for day in days])
+    days = [SUNDAY - timedelta(days=ago) for ago in (1, 0, 40)]
+    one = FIGURES["reports/daily_listening"]("Song")
+    figures = pl.concat([one.with_columns(day=pl.lit(day)) for day in days])
 
-    html = render_index(figures, language)
+    html = render_index("reports/daily_listening", figures, language)
 
-    assert re.findall(r'href="(\d{4}-\d\d-\d\d)\.html"', html) == ["2026-05-01", "2026-04-30", "2026-03-22"]
-    assert html.count(Notation(language).whole(8_000)) == 3
-    assert len(re.findall("<h2", html)) == 3
+    assert re.findall(r'href="(\d{4}-\d\d-\d\d)\.html"', html) == ["2026-05-31", "2026-05-30", "2026-04-21"]
+    assert len(re.findall("<h2", html)) == 2
+    assert 'href="../../' in html
+
+
+@each_report
+def test_each_report_has_an_index_with_numbers(key: str) -> None:
+    html = render_index(key, FIGURES[key]("Song"), "en")
+
+    assert re.findall(r'href="(\d{4}-\d\d-\d\d)\.html"', html) == ["2026-05-31"]
+    row = html[html.index("<tbody>") :]
+    assert len(re.findall('<td class="number', row)) == len(MEASURES[key])
+    assert set(MEASURES[key]) <= {*SECTIONS[key].get("headline", ()), *SECTIONS[key].get("total", ())}
 
 
 def test_an_index_without_days_says_so() -> None:
-    assert "There is no page yet." in render_index(NOTHING, "en")
+    assert "There is no page yet." in render_index("reports/cohorts", TABLES["reports/cohorts"].empty(), "en")
 
 
-def test_a_page_is_written_whole_in_each_language(tmp_path: Path) -> None:
-    paths = write_pages(tmp_path, DAY, {"en": "old", "fr": "vieux"})
-    write_pages(tmp_path, DAY, {"en": "new é"})
-    write_pages(tmp_path, "index", {"en": "list"})
+@each_language
+def test_the_list_of_reports_leads_to_the_newest_page_of_each(language: str) -> None:
+    html = render_home({"reports/anomalies": [SUNDAY, SUNDAY - timedelta(days=1)]}, language)
 
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["en/2026-05-01.html", "fr/2026-05-01.html"]
-    assert paths[0].read_bytes() == "new é".encode()
-    assert paths[0].stat().st_mode & 0o777 == 0o644
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["2026-05-01.html", "2026-05-01.html", "index.html"]
+    assert re.findall(r'href="(\.\./[^"]+)"', html[html.index("<main>") :]) == [
+        f"../anomalies/{language}/index.html",
+        f"../anomalies/{language}/{SUNDAY}.html",
+    ]
+    assert html.count("<article>") == len(REPORTS) == len(TABLES)
 
 
-def test_a_failed_write_leaves_the_old_page_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (path,) = write_pages(tmp_path, DAY, {"en": "old"})
+@each_language
+def test_a_listeners_own_year_stands_alone_and_names_nobody(language: str) -> None:
+    listener = "0123456789abcdef" * 2
+    html = render_year(year_rows("Song", listener_id=listener, listeners=1), SUNDAY.replace(month=1, day=1), SUNDAY, language)
+    page = Document(html)
 
-    def fail(_descriptor: int) -> None:
-        raise OSError("disk full")
+    assert listener not in html
+    assert [value for name, value in page.attributes if name == "href"] == ["data:,"]
+    assert page.tags.count("h1") == 1
+    assert page.names.count("Song") == 3
+    assert set(page.figures) == {"genuine_hours", "genuine_streams", "genuine_plays", "days", "hours_a_day"}
 
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_pages(tmp_path, DAY, {"en": "new"})
 
-    assert [(each.name, each.read_text()) for each in path.parent.iterdir()] == [("2026-05-01.html", "old")]
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_only_text_in_a_listeners_own_year(name: str) -> None:
+    first = SUNDAY.replace(month=1, day=1)
+    plain, page = (Document(render_year(year_rows(each), first, SUNDAY, "fr")) for each in ("Song", name))
+
+    assert page.shape == plain.shape
+    assert [each for each, _value in page.attributes] == [each for each, _value in plain.attributes]
 
 
 @pytest.fixture
@@ -320,15 +279,16 @@ def _open(chromium: str, html: str, folder: Path) -> str:
 
 
 @pytest.mark.browser
-def test_a_browser_renders_the_page_and_asks_nobody(chromium: str, asked: tuple[str, list[str]], tmp_path: Path) -> None:
+@each_report
+def test_a_browser_renders_the_page_and_asks_nobody(key: str, chromium: str, asked: tuple[str, list[str]], tmp_path: Path) -> None:
     address, paths = asked
-    names = tuple(name.replace("http://127.0.0.1:9", address) for name in HOSTILE)
+    name = " ".join(HOSTILE).replace("http://127.0.0.1:9", address)[:NAME_LENGTH]
 
-    document = _open(chromium, _page("de", names), tmp_path)
+    document = _open(chromium, page_of(key, "de", name), tmp_path)
 
-    page = _Page(document)
-    assert "Freitag, 1. Mai 2026" in page.text
-    assert page.figures["streams"] == "88.000"
+    page = Document(document)
+    assert "2026" in page.text
+    assert all(page.figures.values())
     assert "script" not in page.tags
     assert document.count("<h1") == 1
     assert paths == []
@@ -339,7 +299,7 @@ def test_a_browser_renders_the_page_and_asks_nobody(chromium: str, asked: tuple[
 def test_the_policy_stops_what_escaping_would_miss(chromium: str, asked: tuple[str, list[str]], tmp_path: Path, is_protected: bool) -> None:
     address, paths = asked
     smuggled = f"<img src='{address}/image'><script>document.title='taken'</script><link rel=stylesheet href='{address}/style'>"
-    html = _page().replace("</main>", f"{smuggled}</main>")
+    html = page_of("reports/anomalies").replace("</main>", f"{smuggled}</main>")
     if not is_protected:
         html = re.sub(r"<meta http-equiv=[^>]+>", "", html)
 
