@@ -7,6 +7,7 @@ behind it is not stale and the rebuilding stops.
 """
 
 import hashlib
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def _digests(reads: Reads, day: date | None, source: Table, ledger: Ledger) -> d
         return {f"{reads.key}@..{last}": ledger.history(reads.key, last)}
     window = [day + timedelta(offset) for offset in range(reads.first, reads.last + 1)]
     found = {each: ledger.state(reads.key, each) for each in window}
-    return {f"{reads.key}@{each}": state.digest if state else ABSENT for each, state in found.items()}
+    # A day of a table is an input of many partitions: its name is kept in memory once.
+    return {sys.intern(f"{reads.key}@{each}"): state.digest if state else ABSENT for each, state in found.items()}
 
 
 def reasons(table: Table, day: date | None, tables: Mapping[str, Table], ledger: Ledger) -> tuple[str, ...]:

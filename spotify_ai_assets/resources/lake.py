@@ -29,7 +29,7 @@ from spotify_ai_assets.resources import lake_care, lake_log
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake_log import HISTORY_DAYS
 from spotify_ai_assets.resources.lake_rows import RecentRows, checked
-from spotify_ai_assets.resources.lake_states import WHOLE, Origin, Recipe, State, Written, from_footers, to_footer
+from spotify_ai_assets.resources.lake_states import WHOLE, Origin, Recipe, State, Written, from_footer, join_states, to_footer
 from spotify_ai_assets.resources.locks import Locks
 from spotify_ai_assets.resources.storage import Storage
 
@@ -62,8 +62,8 @@ class Lake:
         self.storage = Storage(root)
         self.tables = tables
         self.locks = locks
-        self._footers: dict[str, dict[str, str]] = {}
-        self._known: dict[tuple[str, tuple[str, ...]], State] = {}
+        self._files: dict[str, State] = {}
+        """What each data file that was looked at or written tells."""
         self._recent = RecentRows(_RECENT_BYTES)
 
     # Reading -----------------------------------------------------------------------------------------------------------
@@ -349,11 +349,10 @@ class Lake:
         folder = f"{DAY}={name}/" if contract.is_daily else ""
         path = f"{folder}{uuid.uuid4().hex}.parquet"
         is_public = all(column.personal == "none" for column in contract.columns)
-        footer = to_footer(made)
-        size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=footer)
-        self._footers[f"{contract.key}/{path}"] = footer
+        size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=to_footer(made))
+        state = self._files[f"{contract.key}/{path}"] = replace(made, size=size, paths=(path,))
         self._recent.keep(contract, path, rows)
-        return lake_log.addition(path, size, rows.height), replace(made, size=size, paths=(path,))
+        return lake_log.addition(path, size, rows.height), state
 
     def _scan(self, contract: Table, paths: list[str]) -> pl.LazyFrame:
         if not paths:
@@ -370,20 +369,15 @@ class Lake:
 
     def _states(self, key: str, files: pl.DataFrame) -> dict[str, State]:
         """States of the partitions that these files hold; a footer is read once, since files never change."""
-        unread = [path for path in files["path"] if f"{key}/{path}" not in self._footers]
+        unread = files.filter(pl.Series([f"{key}/{path}" not in self._files for path in files["path"]], dtype=pl.Boolean))
         try:
-            for path, footer in zip(unread, self.storage.footers(key, unread), strict=True):
-                self._footers[f"{key}/{path}"] = footer
+            footers = self.storage.footers(key, unread["path"].to_list())
+            for (path, rows, size), footer in zip(unread.select("path", "rows", "size").iter_rows(), footers, strict=True):
+                self._files[f"{key}/{path}"] = from_footer(path, rows, size, footer)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise TransientError(f"{key}: a data file was removed just now or is not whole; `mend` takes the latter out") from error
-        partitions = files.group_by("partition", maintain_order=True).agg("path", pl.sum("rows"), pl.sum("size"))
-        return {str(name): self._state(key, tuple(paths), rows, size) for name, paths, rows, size in partitions.iter_rows()}
-
-    def _state(self, key: str, paths: tuple[str, ...], rows: int, size: int) -> State:
-        """The state of a partition as its files tell it; they never change, so each is made sense of once."""
-        if (key, paths) not in self._known:
-            self._known[key, paths] = from_footers(paths, rows, size, [self._footers[f"{key}/{path}"] for path in paths])
-        return self._known[key, paths]
+        partitions = files.group_by("partition", maintain_order=True).agg("path").iter_rows()
+        return {str(name): join_states([self._files[f"{key}/{path}"] for path in paths]) for name, paths in partitions}
 
 
 class Batch:

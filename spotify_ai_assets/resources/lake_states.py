@@ -6,8 +6,9 @@ backup of the files alone still has it.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 WHOLE = ""
 """The one partition of a table that is not daily."""
@@ -92,23 +93,30 @@ def to_footer(state: State) -> dict[str, str]:
     return {_FOOTER: json.dumps(known, separators=(",", ":"))}
 
 
-def from_footers(paths: tuple[str, ...], rows: int, size: int, footers: Iterable[Mapping[str, str]]) -> State:
-    """The state of a partition from its files; only an appended table has more than one.
+def from_footer(path: str, rows: int, size: int, footer: Mapping[str, str]) -> State:
+    """The state that a data file tells.
 
     Args:
-        paths: The files.
-        rows: Rows in them together.
-        size: Bytes of them together.
-        footers: The key-value metadata of each of these files.
+        path: The file.
+        rows: Rows in it.
+        size: Bytes of it.
+        footer: Its key-value metadata.
     """
-    known = [json.loads(footer[_FOOTER]) for footer in footers]
-    digests, last = sorted(footer["digest"] for footer in known), known[-1]
-    return State(
-        digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
-        rows=rows,
-        size=size,
-        recipe=Recipe(last["code_version"], last["inputs"]),
-        origin=Origin(last["run_id"], last["trace_id"]),
-        seconds=last["seconds"],
-        paths=paths,
+    known = json.loads(footer[_FOOTER])
+    # The same inputs are named by many partitions, and by each table that reads them.
+    inputs = {sys.intern(name): sys.intern(digest) for name, digest in known["inputs"].items()}
+    recipe, origin = Recipe(known["code_version"], inputs), Origin(known["run_id"], known["trace_id"])
+    return State(known["digest"], rows, size, recipe, origin, known["seconds"], (path,))
+
+
+def join_states(states: Sequence[State]) -> State:
+    """The state of a partition from those of its files; only an appended table has more than one."""
+    if len(states) == 1:
+        return states[0]
+    return replace(
+        states[-1],
+        digest=hashlib.sha256("".join(sorted(state.digest for state in states)).encode()).hexdigest(),
+        rows=sum(state.rows for state in states),
+        size=sum(state.size for state in states),
+        paths=tuple(path for state in states for path in state.paths),
     )
