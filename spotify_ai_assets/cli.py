@@ -24,6 +24,7 @@ from spotify_ai_assets.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+    import polars as pl
 
     from spotify_ai_assets.resources.lake import Lake
 
@@ -87,7 +88,7 @@ def plan_backfill(first: From = None, last: To = None, select: Select = None, as
     out.print(table if found.stale else _("Nothing is stale."))
 
 
-@backfill.command("run", help=_("Make what is stale, 31 days at a time; a killed run goes on where it stopped."))
+@backfill.command("run", help=_("Make what is stale, range by range; a killed run goes on where it stopped."))
 def run_backfill_command(first: From = None, last: To = None, select: Select = None, as_json: Json = False) -> None:
     """Make what is stale."""
     from spotify_ai_assets.backfill import run_backfill, select_tables
@@ -164,6 +165,63 @@ def status(as_json: Json = False) -> None:
     out.print(runs)
 
 
+@app.command("review", help=_("Review a year, or any range of days: what was played, of one listener or of all together."))
+def review_command(
+    year: Annotated[int | None, typer.Option(min=2002, max=9998, help=_("Calendar year; the newest with listens unless given."))] = None,
+    first: From = None,
+    last: To = None,
+    listener: Annotated[str | None, typer.Option(help=_("A listener as the imported files name them; all together unless given."))] = None,
+    page: Annotated[Path | None, typer.Option(dir_okay=False, help=_("Write it as an HTML page to this file as well."))] = None,
+    as_json: Json = False,
+) -> None:
+    """Review a range of days."""
+    from spotify_ai_assets.definitions import defs
+    from spotify_ai_assets.reports.publication import write_review
+    from spotify_ai_assets.resources import open_vault
+    from spotify_ai_assets.reviewing import review_days, span
+
+    settings = Settings.from_environment()
+    with _platform() as (instance, lake), _bar(as_json, _("Days")) as advance:
+        begin, end = span(lake, year, _date(first), _date(last))
+        found = review_days(
+            defs(),
+            instance,
+            lake,
+            open_vault(settings),
+            begin,
+            end,
+            listener,
+            progress=lambda since, until, done, total: advance(f"{since} – {until}", done, total),
+        )
+        if page:
+            write_review(page, found.rows, found.first, found.last, settings.language)
+    if as_json:
+        _print_json({"first": found.first, "last": found.last, "rows": found.rows.drop("listener_id").to_dicts()})
+    else:
+        _print_review(found.rows, found.first, found.last)
+    raise typer.Exit(1 if found.outcome.refused else 0)
+
+
+def _print_review(rows: "pl.DataFrame", first: date, last: date) -> None:
+    """The totals and the lists of a review."""
+    headings = {
+        "total": _("In all"),
+        "tracks": _("Tracks"),
+        "artists": _("Artists"),
+        "genres": _("Genres"),
+        "months": _("Months"),
+        "weekdays": _("Weekdays, 1 is Monday"),
+    }
+    out.print(f"{first} – {last}")
+    for section, heading in headings.items():
+        table = _table(heading, "", _("Plays"), _("Streams"), _("Suspicious"), _("Hours"), _("Days"))
+        for row in rows.filter(section=section).sort("position").head(20).iter_rows(named=True):
+            label = _("everything") if section == "total" else row["label"]
+            counts = (row["plays"], row["streams"], row["suspicious_streams"], round(row["played_ms"] / 3_600_000, 1), row["days"])
+            table.add_row(label, row["detail"] or "", *map(str, counts))
+        out.print(table)
+
+
 @app.command(help=_("Ask the lake in SQL, such as: select country, sum(streams) from listening.country_days group by 1"))
 def sql(query: Annotated[str, typer.Argument(help=_("One SELECT statement."))], as_json: Json = False) -> None:
     """Ask the lake in SQL."""
@@ -188,9 +246,14 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help=_("Another seed is another world."))] = 0,
     days: Annotated[int, typer.Option(min=1, help=_("Number of days."))] = 60,
     clean: Annotated[bool, typer.Option(help=_("Plant nothing: no anomalies, no faults."))] = False,
+    score: Annotated[bool, typer.Option("--score", help=_("Score fresh worlds against what was planted in them, and keep none."))] = False,
+    seeds: Annotated[str, typer.Option(help=_("With --score: which worlds; on 5 to 9 nothing was tuned."))] = "5,6,7,8,9",
     as_json: Json = False,
 ) -> None:
-    """Run the whole graph on a demo world."""
+    """Run the whole graph on a demo world, or score the detectors on several."""
+    if score:
+        _score(seeds, scale, days, as_json)
+        return
     from spotify_ai_assets.demonstration import run_demo
 
     os.environ.setdefault("SPOTIFY_AI_PSEUDONYM_SEED", f"demo-{seed}")
@@ -203,12 +266,39 @@ def demo(
     raise typer.Exit(1 if summary["refused"] or summary["checks_failed"] else 0)
 
 
+def _score(seeds: str, scale: float, days: int, as_json: bool) -> None:
+    from spotify_ai_assets.scoring import score_worlds
+
+    if not all(seed.strip().isdigit() for seed in seeds.split(",")):
+        raise typer.BadParameter(_("numbers with commas between them, such as 5,6,7"), param_hint="--seeds")
+    with _failing_in_words(), _bar(as_json, _("Worlds")) as advance:
+        found = score_worlds([int(seed) for seed in seeds.split(",")], scale, days, advance)
+    if as_json:
+        _print_json(found)
+        return
+    measures = list(found["worlds"][0])
+    table = _table(_("Measure"), *(f"{world['seed']}{' ' + _('clean') if world['clean'] else ''}" for world in found["worlds"]))
+    for measure in measures[2:]:
+        table.add_row(measure.replace("_", " "), *(_shown(world[measure]) for world in found["worlds"]))
+    out.print(table)
+    summary = _table(_("Measure"), _("Mean"), _("Worst"))
+    for measure, value in found["summary"].items():
+        cells = [value["mean"], value["worst"]] if isinstance(value, dict) else [value, None]
+        summary.add_row(measure.replace("_", " "), *map(_shown, cells))
+    out.print(summary)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def _print_demo(summary: dict[str, Any]) -> None:
     table = _table(_("The demo world"), "")
     for name, value in summary.items():
         table.add_row(name.replace("_", " "), json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value))
     out.print(table)
     out.print(_("A page of the last day: {page}").format(page=summary["page"]), soft_wrap=True)
+    out.print(_("All pages: {page}").format(page=summary["pages"]), soft_wrap=True)
     out.print(_("Open the UI with `make ui`, then http://127.0.0.1:3000"))
 
 
@@ -244,20 +334,23 @@ def _print_counts(counts: dict[str, int], as_json: bool) -> None:
 
 @contextmanager
 def _platform() -> Iterator["tuple[dg.DagsterInstance, Lake]"]:
-    """The instance and the lake, after the dead were buried and what they committed was recorded.
-
-    A failure of the platform ends the process with status 1 and one sentence.
-    """
+    """The instance and the lake, after the dead were buried and what they committed was recorded; failures end in words."""
     from spotify_ai_assets.maintenance.jobs import settle_dead_runs
     from spotify_ai_assets.resources import open_lake
     from spotify_ai_assets.runs import open_instance
     from spotify_ai_assets.tables import TABLES
 
+    with _failing_in_words(), open_instance() as instance:
+        lake = open_lake(Settings.from_environment(), TABLES)
+        settle_dead_runs(instance, lake)
+        yield instance, lake
+
+
+@contextmanager
+def _failing_in_words() -> Iterator[None]:
+    """A failure of the platform ends the process with status 1 and one sentence."""
     try:
-        with open_instance() as instance:
-            lake = open_lake(Settings.from_environment(), TABLES)
-            settle_dead_runs(instance, lake)
-            yield instance, lake
+        yield
     except PlatformError as error:
         err.print(f"{type(error).__name__}: {error}", style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error

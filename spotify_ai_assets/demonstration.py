@@ -52,7 +52,7 @@ def run_demo(
     outcomes: list[Outcome] = []
     for delivery in ("landing", "late"):
         progress(delivery, 0)
-        for name, count in _deliver(instance, lake, settings, delivery).items():
+        for name, count in deliver(instance, lake, settings, delivery).items():
             intake[name] += count
         outcomes.append(
             run_backfill(
@@ -68,12 +68,18 @@ def run_demo(
     progress("checks", 0)
     checks = run_checks(defs(), instance)
     totals = lake.scan("listening/country_days").select(pl.sum("plays"), pl.sum("streams")).collect()
+    suspicious = lake.scan("listening/suspicious_country_days").select(pl.sum("streams")).collect().item()
+    unusual = lake.scan("listening/anomalies").filter("is_cause").select(pl.len()).collect().item()
+    rising = lake.scan("listening/trends").filter(pl.col("subject") == "track").select(pl.n_unique("item_id")).collect().item()
     pages = sorted((settings.reports / "daily_listening" / settings.language).glob("2*.html"))
     return {
         **intake,
         "days": outcomes[0].days,
         "plays": totals["plays"][0],
         "streams": totals["streams"][0],
+        "suspicious_streams": suspicious,
+        "unusual_hours_and_days": unusual,
+        "rising_tracks": rising,
         "partitions_made": outcomes[0].made,
         "partitions_made_for_late_files": outcomes[1].made,
         "refused": {key: days for outcome in outcomes for key, days in outcome.refused.items()},
@@ -82,11 +88,12 @@ def run_demo(
         "checks_warned": checks["warned"],
         "truth": str(truth),
         "page": str(pages[-1]) if pages else None,
+        "pages": str(settings.reports / settings.language / "index.html"),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _deliver(instance: dg.DagsterInstance, lake: Lake, settings: Settings, delivery: str) -> dict[str, int]:
+def deliver(instance: dg.DagsterInstance, lake: Lake, settings: Settings, delivery: str) -> dict[str, int]:
     """Let the files of a delivery land in the spool and import them.
 
     Returns:

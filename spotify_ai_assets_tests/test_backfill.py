@@ -13,9 +13,9 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from invented import day, land, listens
+from invented import day, land, listens, numbers_of
 
-from spotify_ai_assets.backfill import make_plan, recount, run_backfill, select_tables
+from spotify_ai_assets.backfill import _chunks, make_plan, recount, run_backfill, select_tables
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.listening.contracts import CHARTS, EVENTS, PLAYS, SESSIONS
@@ -24,9 +24,11 @@ from spotify_ai_assets.resources import open_lake
 from spotify_ai_assets.resources.identities import Vault
 from spotify_ai_assets.resources.lake import Lake, Origin
 from spotify_ai_assets.settings import Settings
+from spotify_ai_assets.staleness import Ledger
 from spotify_ai_assets.tables import TABLES
 
 DAYS = 40
+PARTITIONS = sum(len(numbers_of(table, range(DAYS))) for table in MADE)
 _COMMAND = [sys.executable, "-m", "spotify_ai_assets.cli"]
 
 
@@ -66,8 +68,8 @@ def undisturbed(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("undisturbed") / "data"
     shutil.copytree(landed, data)
     outcome = spotify_ai(data, "backfill", "run")
-    assert (outcome["days"], outcome["made"], outcome["refused"]) == (DAYS, DAYS * len(MADE), {})
-    assert len(outcome["runs"]) == 2, "31 days and the rest"
+    assert (outcome["days"], outcome["made"], outcome["refused"]) == (DAYS, PARTITIONS, {})
+    assert len(outcome["runs"]) == 1, "small days share a run"
     return data
 
 
@@ -82,7 +84,7 @@ def test_a_plan_tells_what_is_stale_and_why(landed: Path) -> None:
 def test_a_plan_of_what_is_made_is_empty_and_verification_agrees(undisturbed: Path) -> None:
     assert spotify_ai(undisturbed, "backfill", "plan")["stale"] == []
     found = spotify_ai(undisturbed, "backfill", "verify")
-    assert (found["partitions"], found["differing"], found["stale"], found["failed"]) == (DAYS * len(MADE), [], [], [])
+    assert (found["partitions"], found["differing"], found["stale"], found["failed"]) == (PARTITIONS, [], [], [])
     assert found["passed"] > len(MADE)
 
 
@@ -106,18 +108,18 @@ def test_a_killed_backfill_goes_on_where_it_stopped_and_ends_equal(landed: Path,
             start_new_session=True,
         )
         deadline = time.monotonic() + 120
-        while (made := sum(len(lake_of(data).states(table.key)) for table in MADE)) < share * DAYS * len(MADE):
+        while (made := sum(len(lake_of(data).states(table.key)) for table in MADE)) < share * PARTITIONS:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        assert made < DAYS * len(MADE)
+        assert made < PARTITIONS
         states = {(table.key, name): state.paths for table in MADE for name, state in lake_of(data).states(table.key).items()}
         assert kept.items() <= states.items(), "a day that was made before the kill was made again"
         kept = states
     resumed = spotify_ai(data, "backfill", "run")
-    assert resumed["made"] == DAYS * len(MADE) - len(kept)
+    assert resumed["made"] == PARTITIONS - len(kept)
     assert digests(data) == digests(undisturbed)
     after = {(table.key, name): state.paths for table in MADE for name, state in lake_of(data).states(table.key).items()}
     assert kept.items() <= after.items()
@@ -214,7 +216,21 @@ def test_verification_finds_rows_that_are_not_those_committed(lake: Lake) -> Non
 def test_a_selection_that_selects_nothing_is_refused() -> None:
     with pytest.raises(MissingInputError, match="nothing/there"):
         select_tables(["nothing/there"])
-    assert [table.key for table in select_tables(["reports"])] == ["reports/daily_listening"]
+    assert {table.key for table in select_tables(["reports"])} == {
+        "reports/daily_listening",
+        "reports/anomalies",
+        "reports/weekly_trends",
+        "reports/cohorts",
+        "reports/year_in_review",
+    }
+
+
+def test_a_run_takes_a_month_and_of_small_days_up_to_a_year(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(lake, range(50))
+    days = [day(number) for number in range(400)]
+    assert [len(chunk) for chunk in _chunks(days, Ledger(lake.states))] == [366, 34]
+    monkeypatch.setattr("spotify_ai_assets.backfill.SMALL_ROWS", 1_000)
+    assert [len(chunk) for chunk in _chunks(days, Ledger(lake.states))] == [31, 31, 338]
 
 
 def test_a_plan_is_bounded_by_its_days(lake: Lake) -> None:

@@ -234,3 +234,30 @@ def test_the_listener_of_an_import_owns_what_names_nobody(own_data: Path) -> Non
 
     counted = run("sql", "--json", "select count(distinct listener_id) as listeners, count(*) as listens from listening.events")
     assert json.loads(counted.stdout) == [{"listeners": 2, "listens": 2}]
+
+
+def test_a_year_of_one_listener_is_reviewed_and_written_as_a_page(own_data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "listens.jsonl"
+    rows = [
+        {"user_id": user, "started_at": f"2025-03-{number % 28 + 1:02d}T10:00:00Z", "track_name": f"Song {number % 5}", "artist_name": "A"}
+        for user in ("anna", "ben")
+        for number in range(40)
+    ]
+    file.write_text("\n".join(json.dumps(row | {"played_ms": 60_000}) for row in rows))
+    assert run("import", str(file), "--json").exit_code == 0
+    page = tmp_path / "year.html"
+    done = run("review", "--listener", "anna", "--year", "2025", "--page", str(page), "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    (total,) = [row for row in told["rows"] if row["section"] == "total"]
+    assert (told["first"], told["last"], total["streams"], total["listeners"]) == ("2025-01-01", "2025-12-31", 40, 1)
+    assert "listener_id" not in total
+    assert "Song 1" in page.read_text()
+    assert page.stat().st_mode & 0o077 == 0, "a listener's own page is for its owner"
+    everybody = json.loads(run("review", "--from", "2025-03-01", "--to", "2025-03-10", "--json").stdout)
+    (total,) = [row for row in everybody["rows"] if row["section"] == "total"]
+    assert (total["streams"], total["listeners"], total["days"]) == (40, 2, 10)
+    assert "Song 1" in run("review").stdout
+    unknown = run("review", "--listener", "nobody")
+    assert unknown.exit_code == 1
+    assert "nobody" not in unknown.stderr
