@@ -4,15 +4,19 @@ Looked at are all plays, those of each country and those of each kind of device.
 (a standard normal number, were nothing ever wrong), for plays and for listeners; ``detection`` says whether that is unusual for
 the series itself. An hour or day is unusual where
 
-* its plays are outside the band of ``BAND`` deviations, and
+* its plays are outside the band of ``BAND`` deviations, and if there are too many of them, so are the listeners (one heavy sitting is
+  many plays, a surge is many people), and
+* its plays are ``MATERIAL`` less or more than expected: what is certain but small is no incident, and
 * its plays, or its plays and its listeners together, are so far off that all hours, or all days, of all series together would show
   the like by chance once in ``1 / FALSE_ALARMS`` days (Bonferroni; evenly for days, and for hours half for the world, a quarter
   each for countries and kinds of device in proportion to their volume), and
-* the detector alarms. Past values outside the band count as on its edge, so that one incident hides no other.
+* the detector alarms, or it is ``RARER`` times rarer still: a short or eventful past makes the detector slow. Past values outside
+  the band count as on its edge, so that one incident hides no other.
 
 Causes are found one after the other (matching pursuit): what chance explains least is a cause; what it lacks or has too much
 is taken from or given to the expectation of every series that shares plays with it, by their usual parts; what is then still far
-off has a cause of its own. So an outage of one country is no incident of the world, nor of each of its hours.
+off has a cause of its own. So an outage of one country is no incident of the world, nor of each of its hours. Plays of an unknown
+country or device are of some known one: with them something is wrong of its own only where nothing known is.
 """
 
 from copy import deepcopy
@@ -25,8 +29,8 @@ import numpy as np
 import polars as pl
 
 from spotify_ai_assets.contracts import DAY
-from spotify_ai_assets.listening.contracts import GLOBAL
-from spotify_ai_assets.listening.insight.contracts import ALL, ANOMALIES, VOLUME_DAYS
+from spotify_ai_assets.listening.contracts import GLOBAL, UNKNOWN_COUNTRY
+from spotify_ai_assets.listening.insight.contracts import ALL, ANOMALIES, UNKNOWN, VOLUME_DAYS
 from spotify_ai_assets.listening.insight.detection import ALARM, Detector
 from spotify_ai_assets.listening.insight.parts import Frame, genuine
 from spotify_ai_assets.listening.insight.volumes import Expected, band, deviate, expect_days, expect_hours
@@ -36,8 +40,12 @@ LEAST_DAYS = 14
 LEAST_PLAYS = 5.0
 """Expected plays below which an hour or day is not judged."""
 BAND = 3.0
-FALSE_ALARMS = 0.0005
+FALSE_ALARMS = 0.0003
 """Of hours, and of days, to be expected by chance in a day."""
+RARER = 3.0
+"""How many times rarer than that it must be where the detector does not alarm."""
+MATERIAL = 0.4
+"""Part of the expected plays that an unusual hour or day lacks or has too much at least."""
 MEDIUM, HIGH = 1.5, 2.0
 """How far off severities begin, as multiples of what it takes to be unusual."""
 _MEASURES = ("plays", "listeners")
@@ -210,7 +218,13 @@ class _Verdict:
         self.margin = nats - volumes.asked
         self.multiple = np.sqrt(np.maximum(nats, 0) / volumes.asked)
         is_judged = volumes.expected.mean[0, :, -1] >= LEAST_PLAYS
-        self.is_far = is_judged & (np.abs(self.plays) >= BAND) & (self.margin >= 0)
+        is_material = np.abs(volumes.counts[0, :, -1] - expected.mean[0]) >= MATERIAL * expected.mean[0]
+        is_outside = (self.plays <= -BAND) | ((self.plays >= BAND) & (listeners >= BAND))
+        self.is_far = is_judged & is_material & is_outside & (self.margin >= 0)
+
+    def is_unusual(self, series: int, hour: int, score: float) -> bool:
+        """Whether what is far off is an anomaly at this score of the detector."""
+        return bool(score >= ALARM or self.margin[series, hour] >= np.log(RARER))
 
     def row(self, volumes: _Volumes, series: int, hour: int, score: float, is_cause: bool) -> dict[str, Any]:
         """A row of ``listening/anomalies`` less the times."""
@@ -237,8 +251,11 @@ def _judge(volumes: _Volumes) -> list[dict[str, Any]]:
     usual = Expected(*(part[:, :, -1] for part in volumes.expected))
     first = _Verdict(volumes, usual)
     rows = _find_causes(volumes, usual, first)
+    unknown = [row for row in rows.values() if row["country"] == UNKNOWN_COUNTRY or row["platform"] == UNKNOWN]
+    for row in unknown:
+        row["is_cause"] = len(unknown) == len(rows)
     for series, hour in np.argwhere(first.is_far).tolist():
-        if (series, hour) not in rows and (score := volumes.score(series, hour, first.plays[series])) >= ALARM:
+        if (series, hour) not in rows and first.is_unusual(series, hour, score := volumes.score(series, hour, first.plays[series])):
             rows[series, hour] = first.row(volumes, series, hour, score, is_cause=False)
     return list(rows.values())
 
@@ -257,7 +274,7 @@ def _find_causes(volumes: _Volumes, usual: Expected, verdict: _Verdict) -> dict[
         # The first series of equals, so that the order is always the same.
         series, hour = min(places, key=lambda place: (-verdict.margin[place], place))
         score = volumes.score(series, hour, verdict.plays[series])
-        if score < ALARM:
+        if not verdict.is_unusual(series, hour, score):
             passed.add((series, hour))
             continue
         found[series, hour] = verdict.row(volumes, series, hour, score, is_cause=True)

@@ -4,7 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from spotify_ai_assets.listening.insight.anomalies import LEAST_DAYS, broken_anomalies, describe_causes, find_anomalies
+from spotify_ai_assets.demo.listening import LAST_DAY
+from spotify_ai_assets.demo.music import compose_music
+from spotify_ai_assets.demo.people import DEVICES as DEVICE_KINDS
+from spotify_ai_assets.demo.people import gather_people
+from spotify_ai_assets.demo.planted import Plan
+from spotify_ai_assets.demo.world import live_days
+from spotify_ai_assets.listening.contracts import UNKNOWN_COUNTRY
+from spotify_ai_assets.listening.insight.anomalies import LEAST_DAYS, MATERIAL, broken_anomalies, describe_causes, find_anomalies
 from spotify_ai_assets.listening.insight.contracts import ANOMALIES, COUNTRY_HOURS, VOLUME_DAYS
 from spotify_ai_assets.validation import violations
 
@@ -72,6 +79,50 @@ def test_one_incident_has_one_cause_whatever_else_it_lowers_or_raises(usual, sco
 
 def test_usual_days_have_no_anomaly(usual):
     assert all(find_anomalies(usual, LAST - timedelta(days=back)).is_empty() for back in range(26))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_demo_world_without_incidents_has_none(seed):
+    days = 32
+    music = compose_music(seed, 0.4)
+    people = gather_people(seed, 0.4, music)
+    places = [pl.Series(people.countries).gather(people.country), pl.Series(DEVICE_KINDS)]
+    lived = live_days(seed, 0.4, LAST_DAY - timedelta(days=days - 1), days, music, people, Plan(seed))
+    hours = pl.concat(
+        plays.group_by(
+            day=pl.lit(day),
+            started_at=pl.from_epoch("started", time_unit="ms").dt.replace_time_zone("UTC").dt.truncate("1h"),
+            country=places[0].gather(plays["listener"]),
+            platform=places[1].gather(plays["device"]),
+        ).agg(plays=pl.len(), streams=pl.len(), listeners=pl.col("listener").n_unique())
+        for day, plays in lived
+    ).with_columns(suspicious_plays=0, suspicious_streams=0, suspicious_listeners=0)
+    hours = hours.select(pl.col(name).cast(dtype) for name, dtype in COUNTRY_HOURS.schema.items())
+    assert hours["plays"].sum() > 40_000
+    assert [
+        found for back in range(days - LEAST_DAYS) if not (found := find_anomalies(hours, LAST_DAY - timedelta(days=back))).is_empty()
+    ] == []
+
+
+def test_one_heavy_sitting_is_no_surge(usual):
+    is_there = (pl.col("day") == LAST) & (pl.col("country") == "US")
+    more = usual.with_columns(plays=pl.when(is_there).then(pl.col("plays") * 2.5).otherwise("plays").cast(pl.Int64))
+    assert find_anomalies(more, LAST).is_empty()
+
+
+def test_a_small_change_is_no_incident_however_certain(usual):
+    less = 1 - MATERIAL
+    assert find_anomalies(scaled(usual, less + 0.2, LAST), LAST).is_empty()
+    assert causes(find_anomalies(scaled(usual, less - 0.1, LAST), LAST)) == [("day", "global", "all", "down")]
+
+
+def test_an_unknown_place_is_a_cause_only_where_nothing_known_is(usual):
+    unknown = usual.with_columns(country=pl.col("country").replace("FR", UNKNOWN_COUNTRY))
+    broken = scaled(unknown, 0.1, LAST, pl.col("country") == UNKNOWN_COUNTRY)
+    assert causes(find_anomalies(broken, LAST)) == [("day", UNKNOWN_COUNTRY, "all", "down")]
+    found = find_anomalies(scaled(broken, 3.0, LAST, pl.col("country") == "US"), LAST)
+    assert causes(found) == [("day", "US", "all", "up")]
+    assert UNKNOWN_COUNTRY in found["country"]
 
 
 def test_two_incidents_on_a_day_are_two_causes(usual):

@@ -36,6 +36,38 @@ def test_two_weeks_are_believed_less_than_eight():
     assert (short.variance[1:, -1] / short.mean[1:, -1]).mean() > (long.variance[1:, -1] / long.mean[1:, -1]).mean()
 
 
+@pytest.mark.parametrize("past", [14, 28, DAYS])
+def test_the_newest_day_is_off_by_no_more_than_it_is_thought_to_be(past):
+    weekdays = WEEKDAYS[-past - 1 :]
+    off = []
+    for seed in range(120):
+        counts = sittings(np.tile(300 * WEEK[weekdays], (8, 1)), seed)
+        counts = np.concatenate([counts.sum(axis=0)[None], counts])
+        off.append(deviate(counts, expect_days(counts, weekdays))[1:, -1])
+    assert 0.85 < np.std(off) < 1.05
+    # A normal variable is beyond 3 once in 370 times.
+    assert np.mean(np.abs(off) > 3) < 0.006
+
+
+@pytest.mark.parametrize("past", [14, DAYS])
+def test_the_newest_hours_are_off_by_no_more_than_they_are_thought_to_be(past):
+    weekdays, off = WEEKDAYS[-past - 1 :], []
+    for seed in range(20):
+        counts = sittings(np.tile(2_400 * CLOCK / 24, (4, past + 1, 1)), seed)
+        day_counts = counts.sum(axis=2)
+        off.append(deviate(counts, expect_hours(counts, expect_days(day_counts, weekdays), day_counts, weekdays))[:, -1])
+    assert 0.85 < np.std(off) < 1.05
+    assert np.mean(np.abs(off) > 3) < 0.008
+
+
+def test_outages_do_not_swell_the_scatter_of_the_other_days():
+    counts = days_of(2_000)
+    broken = counts.copy()
+    broken[:, [12, 20, 31]] *= 0.05
+    usual, found = (expect_days(rows, WEEKDAYS).variance[:, -1] for rows in (counts, broken))
+    assert (found / usual).max() < 2
+
+
 def test_one_outage_changes_the_expectation_of_no_other_day():
     counts = days_of(2_000)
     broken = counts.copy()
