@@ -6,6 +6,7 @@ Each command is a thin layer over what the UI and the schedules use too. Exit st
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def import_paths(
     table = _table(_("File"), _("Format"), _("Rows"), _("Stored"), _("Duplicate"), _("Rejected"), _("Reason"))
     for report in reports:
         counts = [str(count) for count in (report.rows, report.stored, report.duplicate, report.rejected)]
-        table.add_row(report.file, report.format or "–", *counts, report.reason or "")
+        table.add_row(_harmless(report.file), report.format or "–", *counts, report.reason or "")
     out.print(table)
 
 
@@ -212,13 +213,15 @@ def _print_review(rows: "pl.DataFrame", first: date, last: date) -> None:
         "months": _("Months"),
         "weekdays": _("Weekdays, 1 is Monday"),
     }
-    out.print(f"{first} – {last}")
+    out.print(f"{first} – {last}" if rows.height else _("Nothing was played."))
     for section, heading in headings.items():
+        if not (listed := rows.filter(section=section).sort("position").head(20)).height:
+            continue
         table = _table(heading, "", _("Plays"), _("Streams"), _("Suspicious"), _("Hours"), _("Days"))
-        for row in rows.filter(section=section).sort("position").head(20).iter_rows(named=True):
+        for row in listed.iter_rows(named=True):
             label = _("everything") if section == "total" else row["label"]
             counts = (row["plays"], row["streams"], row["suspicious_streams"], round(row["played_ms"] / 3_600_000, 1), row["days"])
-            table.add_row(label, row["detail"] or "", *map(str, counts))
+            table.add_row(_harmless(label), _harmless(row["detail"] or ""), *map(str, counts))
         out.print(table)
 
 
@@ -234,7 +237,7 @@ def sql(query: Annotated[str, typer.Argument(help=_("One SELECT statement."))], 
         return
     table = _table(*rows.columns)
     for row in rows.head(200).iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*("" if value is None else _harmless(str(value)) for value in row))
     out.print(table)
     if rows.height > 200:
         err.print(_("{rows} rows, the first 200 shown; --json prints all").format(rows=rows.height))
@@ -385,6 +388,11 @@ def _table(*headings: str) -> RichTable:
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading == _("Table"))
     return table
+
+
+def _harmless(text: str) -> str:
+    """Text from outside without what speaks to a terminal: control characters, and those that turn the direction of text."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "", text)
 
 
 def _print_json(value: object) -> None:

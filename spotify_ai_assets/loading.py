@@ -80,7 +80,12 @@ def check(table: Table, **options: Any) -> Callable[[Callable[..., Any]], dg.Ass
 
 
 def daily_table(
-    table: Table, *, picture: Picture | None = None, afterwards: Afterwards | None = None, **options: Any
+    table: Table,
+    *,
+    picture: Picture | None = None,
+    public: pl.Expr | None = None,
+    afterwards: Afterwards | None = None,
+    **options: Any,
 ) -> Callable[[Make], dg.AssetsDefinition]:
     """Make a daily asset of a pure function from inputs to rows.
 
@@ -90,6 +95,7 @@ def daily_table(
     Args:
         table: The contract: key, columns, inputs and owner of the asset.
         picture: The plot shown with the newest day of a run.
+        public: Which rows may be shown; all of them, in their public columns, unless given.
         afterwards: Called when the days are committed, for what is made of them outside the lake.
         options: Further arguments of ``dg.asset``, such as a freshness policy.
     """
@@ -115,7 +121,7 @@ def daily_table(
             **options,
         )
         def made(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-            yield from _materialise(context, table, make, picture, afterwards)
+            yield from _materialise(context, table, make, picture, public, afterwards)
 
         return cast("dg.AssetsDefinition", made)
 
@@ -161,7 +167,12 @@ def _column(column: Any) -> dg.TableColumn:
 
 
 def _materialise(
-    context: dg.AssetExecutionContext, table: Table, make: Make, picture: Picture | None, afterwards: Afterwards | None
+    context: dg.AssetExecutionContext,
+    table: Table,
+    make: Make,
+    picture: Picture | None,
+    public: pl.Expr | None,
+    afterwards: Afterwards | None,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     lake: Lake = context.resources.lake
     only_stale = ONLY_STALE in context.run.tags
@@ -188,7 +199,7 @@ def _materialise(
     )
     if refused:
         raise dg.Failure(f"{len(refused)} of {len(made)} days refused", metadata={"refused": refused}, allow_retries=False)
-    _describe(context, table, lake, days, picture)
+    _describe(context, table, lake, days, picture, public)
     yield dg.MaterializeResult()
 
 
@@ -200,20 +211,23 @@ def _tell(context: dg.AssetExecutionContext, table: Table, made: Made, done: int
         context.log.info(f"{table.key}: {done} of {total} days")
 
 
-def _describe(context: dg.AssetExecutionContext, table: Table, lake: Lake, days: list[date], picture: Picture | None) -> None:
+def _describe(
+    context: dg.AssetExecutionContext, table: Table, lake: Lake, days: list[date], picture: Picture | None, public: pl.Expr | None
+) -> None:
     """Metadata of each partition; preview and plot on the newest only, since an instance keeps them all."""
     known = lake.states(table.key)
     states = {name: known[name] for name in map(date.isoformat, sorted(days)) if name in known}
     for name, state in states.items():
         metadata = partition_metadata(state)
         if name == max(states):
-            metadata |= show_partition(lake, table, state, picture)
+            metadata |= show_partition(lake, table, state, picture, public)
         context.add_asset_metadata(metadata, asset_key=asset_key(table), partition_key=name)
 
 
-def show_partition(lake: Lake, table: Table, state: State, picture: Picture | None) -> dict[str, Any]:
-    """A few rows and a plot of a partition, from the columns that anyone may see."""
-    shown = lake.open(table.key, [state]).select(table.public_columns)
+def show_partition(lake: Lake, table: Table, state: State, picture: Picture | None, public: pl.Expr | None = None) -> dict[str, Any]:
+    """A few rows and a plot of a partition, from the rows and columns that anyone may see."""
+    rows = lake.open(table.key, [state])
+    shown = (rows if public is None else rows.filter(public)).select(table.public_columns)
     found: dict[str, Any] = {"preview": dg.MetadataValue.md(preview_markdown(shown.head(5).collect(), table.public_columns))}
     if picture and state.rows:
         found["plot"] = dg.MetadataValue.md(plot_markdown(*picture(shown)))

@@ -39,20 +39,26 @@ class Review:
 def span(lake: Lake, year: int | None, first: date | None, last: date | None) -> tuple[date, date]:
     """The days of a year, or from one day to another; the year of the newest listen unless given.
 
+    Args:
+        lake: Holds the listens.
+        year: The calendar year.
+        first: First day; without one that of the year, or of the oldest listen where only ``last`` is given.
+        last: Last day; without one that of the year, or of the newest listen where only ``first`` is given.
+
     Raises:
-        MissingInputError: Nothing was imported yet.
-        ValueError: The first day is after the last.
+        MissingInputError: Nothing was imported yet, or the first day is after the last.
     """
     days = sorted(lake.states(EVENTS.key))
     if not days:
         raise MissingInputError("nothing was imported yet; `spotify-ai import` does that")
     newest = date.fromisoformat(days[-1])
-    if first is None and last is None:
+    outer = date.fromisoformat(days[0]), newest
+    if year is not None or (first is None and last is None):
         chosen = newest.year if year is None else year
-        return date(chosen, 1, 1), date(chosen, 12, 31)
-    found = first or date.fromisoformat(days[0]), last or newest
+        outer = date(chosen, 1, 1), date(chosen, 12, 31)
+    found = first or outer[0], last or outer[1]
     if found[0] > found[1]:
-        raise ValueError("the first day is after the last")
+        raise MissingInputError(f"no day lies in this range: it begins on {found[0]} and ends on {found[1]}")
     return found
 
 

@@ -239,7 +239,12 @@ def test_the_listener_of_an_import_owns_what_names_nobody(own_data: Path) -> Non
 def test_a_year_of_one_listener_is_reviewed_and_written_as_a_page(own_data: Path, tmp_path: Path) -> None:
     file = tmp_path / "listens.jsonl"
     rows = [
-        {"user_id": user, "started_at": f"2025-03-{number % 28 + 1:02d}T10:00:00Z", "track_name": f"Song {number % 5}", "artist_name": "A"}
+        {
+            "user_id": user,
+            "started_at": f"2025-03-{number % 28 + 1:02d}T10:00:00Z",
+            "track_name": f"Song {number % 5}",
+            "artist_name": "A\x1b[2J",
+        }
         for user in ("anna", "ben")
         for number in range(40)
     ]
@@ -257,7 +262,14 @@ def test_a_year_of_one_listener_is_reviewed_and_written_as_a_page(own_data: Path
     everybody = json.loads(run("review", "--from", "2025-03-01", "--to", "2025-03-10", "--json").stdout)
     (total,) = [row for row in everybody["rows"] if row["section"] == "total"]
     assert (total["streams"], total["listeners"], total["days"]) == (40, 2, 10)
-    assert "Song 1" in run("review").stdout
+    shown = run("review").stdout
+    assert "Song 1" in shown
+    assert "\x1b" not in shown, "a name says nothing to the terminal"
+    within = json.loads(run("review", "--year", "2025", "--from", "2025-03-05", "--json").stdout)
+    assert (within["first"], within["last"]) == ("2025-03-05", "2025-12-31")
+    backwards = run("review", "--from", "2025-03-10", "--to", "2025-03-01")
+    assert backwards.exit_code == 1
+    assert "no day lies in this range" in backwards.stderr
     unknown = run("review", "--listener", "nobody")
     assert unknown.exit_code == 1
     assert "nobody" not in unknown.stderr

@@ -132,7 +132,7 @@ def _cases(flagged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     flagged = flagged.with_columns(item=pl.format("{}-{}", "rule", "case"))
     account = flagged.sort("listener_id", "track_id", "country").group_by("item", "listener_id", maintain_order=True)
     accounts = (
-        account.agg(pl.col("sittings", "account_share").max())
+        account.agg(pl.col("sittings").max(), pl.col("account_share").sum())
         .group_by("item")
         .agg(pl.col("sittings").sum(), pl.col("account_share").mean())
     )

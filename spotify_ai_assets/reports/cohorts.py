@@ -17,7 +17,7 @@ SMALLEST_GROUP = 5
 """Of fewer listeners than these nothing is told but that they are fewer."""
 SCOPES = 6
 """How many countries and devices have a triangle of their own, the largest."""
-FUNNEL_ROWS = {"position": 21, "playlist": 10, "release": 10, "release_age": 12}
+FUNNEL_ROWS = {"position": 21, "playlist": 10, "release": 10, "release_age": 30}
 FUNNEL_PLAYS = 20
 """A rate of fewer plays says nothing."""
 GENRES = 9

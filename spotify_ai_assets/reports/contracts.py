@@ -17,6 +17,8 @@ TREND_WEEKS = 8
 """How many weeks the trend of a weekly page spans, its own week included."""
 TRIANGLE_WEEKS = 12
 """How many weeks back the retention triangle goes, beside the week itself."""
+YEAR_DAYS = 366
+"""How far back the same month of the year before may lie, which a yearly page is compared with."""
 
 Sections = Mapping[str, tuple[str, ...]]
 
@@ -202,6 +204,7 @@ YEAR_IN_REVIEW = _figures(
     "Global; nobody's own.",
     (Reads("listening/year_in_review", drives=False),),
     grain="month",
+    drives_own=-YEAR_DAYS,
 )
 
 TABLES = by_key(DAILY_LISTENING, WEEKLY_TRENDS, ANOMALIES, COHORTS, YEAR_IN_REVIEW)

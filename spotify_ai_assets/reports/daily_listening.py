@@ -1,6 +1,6 @@
 """The figures of a day's page, in long form: one row per number that the page shows.
 
-Layout and wording do not belong here (``pages.py``).
+Layout and wording do not belong here (``pages/``).
 """
 
 from datetime import date

@@ -18,7 +18,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 FORMAT = 1
 """Version of the JSON documents; another major one would break their readers."""
 
-_FORMULA = r"^\s*[=+\-@＝＋－＠|%]"
+_FORMULA = r"^[\s\p{Cf}]*[=+\-@＝＋－＠|%]"
 _CONTROL = r"^[\t\r\n]"
 _UNPRINTED = r"[\p{Cc}\u202A-\u202E\u2066-\u2069]"
 

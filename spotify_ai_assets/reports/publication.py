@@ -35,7 +35,6 @@ from spotify_ai_assets.resources.lake import Lake, State
 from spotify_ai_assets.settings import LANGUAGES, Settings
 
 _IMPORTS = "listening/imports"
-_YEAR = 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ DAILY_REPORT = Report(DAILY_LISTENING, render_day, _own_days(DAILY_LISTENING), h
 WEEKLY_REPORT = Report(WEEKLY_TRENDS, render_week, _own_days(WEEKLY_TRENDS))
 ANOMALY_REPORT = Report(ANOMALIES, render_anomalies, _own_days(ANOMALIES))
 COHORT_REPORT = Report(COHORTS, render_cohorts, _own_days(COHORTS))
-YEAR_REPORT = Report(YEAR_IN_REVIEW, render_review, _YEAR)
+YEAR_REPORT = Report(YEAR_IN_REVIEW, render_review, _own_days(YEAR_IN_REVIEW))
 REPORTS = {report.table.key: report for report in (DAILY_REPORT, WEEKLY_REPORT, ANOMALY_REPORT, COHORT_REPORT, YEAR_REPORT)}
 
 

@@ -428,6 +428,7 @@ class Batch:
         self._open()
         before = self._before.get(name)
         if before and (before.digest, before.recipe) == (made.digest, made.recipe):
+            self._put.pop(name, None)
             return Written(before, is_new=False, version=self.version)
         add, state = lake._put(contract, rows, name, made)
         self._put[name] = before, state, add

@@ -115,6 +115,8 @@ def test_csv_holds_each_figure_once(key: str) -> None:
         ("＝x", "'＝x"),
         ("\u202e=x", "'=x"),
         ("\x00=x", "'=x"),
+        ("\u200b=x", "'\u200b=x"),
+        ("\ufeff=x", "'\ufeff=x"),
         ("a=b", "a=b"),
         ('"; x,y', '"; x,y'),
         ("two\nlines", "twolines"),

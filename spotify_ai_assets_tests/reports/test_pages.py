@@ -97,8 +97,17 @@ def test_any_name_leaves_the_pages_as_they_are(name: str) -> None:
 def test_a_name_keeps_its_direction_to_itself() -> None:
     assert readable("\u202eabc\u2069") == "abc"
     assert isolated("a\u2069b") == "\u2068ab\u2069"
+    assert readable("\u200b \u2028\ufeff") == ""
     assert readable("x" * 999) == "x" * (NAME_LENGTH - 1) + "…"
     assert unicodedata.category(isolated("")[0]) == "Cf"
+
+
+@pytest.mark.parametrize(("language", "name"), [("en", "unknown"), ("de", "unbekannt"), ("fr", "inconnu")])
+def test_an_unknown_genre_is_told_in_the_language_of_the_page(language: str, name: str) -> None:
+    html = page_of("reports/cohorts", language, "unknown")
+
+    assert f'<i class="column c0"></i><bdi>{name}</bdi>' in html
+    assert f"\u2068{name}\u2069" in html
 
 
 @each_report

@@ -46,7 +46,11 @@ def test_no_account_is_told() -> None:
 
 
 def test_a_case_is_told_by_its_sums() -> None:
-    ring = [flagged_row(account, title, "ring", 3, accounts=2, tracks=2, sittings=2) for account in ACCOUNTS[:2] for title in ("A", "B")]
+    ring = [
+        flagged_row(account, title, "ring", 3, accounts=2, tracks=2, sittings=2, account_share=share)
+        for account in ACCOUNTS[:2]
+        for title, share in (("A", 0.5), ("B", 0.25))
+    ]
     figures = summarise_wrong(flagged=(*ring, flagged_row(ACCOUNTS[2], "C", case=1)))
 
     cases = lists(figures, "cases")["global"]
@@ -58,7 +62,7 @@ def test_a_case_is_told_by_its_sums() -> None:
         "streams": 160,
         "played_hours": pytest.approx(1.4),
         "sittings": 4,
-        "account_share": 0.5,
+        "account_share": 0.75,
         "median_played_seconds": 31,
         "score": 0.9,
     }

@@ -1,6 +1,6 @@
 """The figures of a year: everybody's rows only, or one listener's without their id."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from report_frames import SUNDAY, frame, some_year, year_row, year_rows
@@ -52,6 +52,13 @@ def test_lists_are_cut_but_months_are_told_in_full() -> None:
     assert [each["item"] for each in lists(figures, "tracks")["global"]] == [
         f"t{place}" for place in range(1, (LENGTHS["tracks"] or 0) + 1)
     ]
+
+
+def test_a_page_is_made_again_when_the_year_before_changes() -> None:
+    (own,) = [reads for reads in YEAR_IN_REVIEW.reads if reads.key == YEAR_IN_REVIEW.key]
+
+    assert own.first is not None
+    assert SUNDAY.replace(year=2023) >= SUNDAY.replace(year=2024) + timedelta(days=own.first)
 
 
 def test_rows_without_day_and_listener_are_enough() -> None:

@@ -127,7 +127,7 @@ def _playlist(word: str) -> str | None:
     if found := re.search(_SPOTIFY_PLAYLIST, word):
         return f"spotify:playlist:{found[1]}"
     # Whatever does not look like an id may be somebody's text, and some of Spotify's own hold the name of a user.
-    return word if re.fullmatch(_ID, word) and not word.startswith("spotify:user:") else None
+    return word if re.fullmatch(_ID, word) and not word.lower().startswith("spotify:user:") else None
 
 
 _WORDS = {

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from spotify_ai_assets.listening.contracts import GLOBAL
 from spotify_ai_assets.listening.insight import pictures
 from spotify_ai_assets.listening.insight.anomalies import find_anomalies
 from spotify_ai_assets.listening.insight.change_points import changes_of_series
@@ -214,7 +215,7 @@ def stream_share(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(YEAR_IN_REVIEW, picture=pictures.streams_by_month)
+@daily_table(YEAR_IN_REVIEW, picture=pictures.streams_by_month, public=pl.col("listener_id") == GLOBAL)
 def year_in_review(read: Inputs) -> pl.DataFrame:
     """The year so far, on the last day of each month: of every listener, and of all together.
 

@@ -63,9 +63,11 @@ SUSPICIOUS_STREAMS = Table(
         Column("case", pl.Int64, "Number of the case on this day; one ring of accounts is one case.", minimum=1),
         Column("accounts", pl.Int64, "Accounts in the case.", minimum=1),
         Column("tracks", pl.Int64, "Tracks in the case.", minimum=1),
-        Column("sittings", pl.Int64, "Unbroken runs of plays in which the account made them.", minimum=1),
-        Column("account_share", pl.Float64, "Share of them in all plays of the account on the day.", minimum=0, maximum=1),
-        Column("median_played_ms", pl.Int64, "Median time played, in milliseconds.", minimum=0),
+        Column("sittings", pl.Int64, "Unbroken runs of plays in which the account made them.", personal="derived", minimum=1),
+        Column(
+            "account_share", pl.Float64, "Share of them in all plays of the account on the day.", personal="derived", minimum=0, maximum=1
+        ),
+        Column("median_played_ms", pl.Int64, "Median time played, in milliseconds.", personal="derived", minimum=0),
         Column("score", pl.Float64, "How sure the rule is, from 0 to 1.", minimum=0, maximum=1),
     ),
 )

@@ -1,6 +1,6 @@
 """A total beside the part of it that is suspicious: the columns by which every count here tells both.
 
-Which plays are suspicious is decided in ``suspicious``; what is summed, and by what, in the module of each table.
+Which plays are suspicious is decided in ``suspicion``; what is summed, and by what, in the module of each table.
 """
 
 from collections.abc import Sequence

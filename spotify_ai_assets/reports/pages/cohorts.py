@@ -14,7 +14,7 @@ from spotify_ai_assets.reports.cohorts import SMALLEST_GROUP
 from spotify_ai_assets.reports.contracts import TREND_WEEKS
 from spotify_ai_assets.reports.figures import headlines, lists
 from spotify_ai_assets.reports.notation import Notation
-from spotify_ai_assets.reports.pages.frame import Page, isolated, make_headline, name_place, name_platform, render
+from spotify_ai_assets.reports.pages.frame import Page, isolated, make_headline, name_genre, name_place, name_platform, render
 
 _HEADLINES = {
     "active_listeners": "listening/cohorts",
@@ -139,7 +139,7 @@ def _draw_genres(figures: pl.DataFrame, sundays: Sequence[date], colours: Mappin
     layers = []
     for genre, colour in {**colours, None: "rest"}.items():
         values = [_share_of(week, genre, colours) for week in shares]
-        name = isolated(genre) if genre is not None else _("all others", notation.language)
+        name = isolated(name_genre(genre, notation.language)) if genre is not None else _("all others", notation.language)
         tips = [
             text.format(genre=name, day=notation.short_date(sunday), share=notation.percent(value))
             for sunday, value in zip(sundays, values, strict=True)

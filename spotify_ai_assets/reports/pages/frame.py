@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from spotify_ai_assets.listening.insight.contracts import UNKNOWN
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.locale import translate_plural
 from spotify_ai_assets.reports.drawing import Line, draw_line, share_widths
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 NAME_LENGTH = 160
 _DIRECTIONS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 """Characters that turn the direction of what follows them; a name may do without."""
+_UNSEEN = ("Cf", "Zl", "Zp", "Zs")
+"""Kinds of characters that show nothing by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +256,16 @@ def name_place(code: str, notation: Notation) -> str:
     return _("Worldwide", notation.language) if code == "global" else notation.country(code)
 
 
+def name_genre(genre: str, language: str) -> str:
+    """A genre as the catalogue names it, or that it names none."""
+    return _("unknown", language) if genre == UNKNOWN else genre
+
+
 def readable(name: str) -> str:
-    """A name without control characters and turns of direction, cut where no honest name would go on."""
+    """A name without control characters and turns of direction, cut where no honest name would go on; empty if nothing shows."""
     text = "".join(char for char in name if unicodedata.category(char) not in ("Cc", "Cs") and char not in _DIRECTIONS).strip()
+    if all(unicodedata.category(char) in _UNSEEN for char in text):
+        return ""
     return text if len(text) <= NAME_LENGTH else text[: NAME_LENGTH - 1] + "…"
 
 
@@ -314,6 +324,7 @@ def render(template: str, notation: Notation, sources: Sources, **values: Any) -
             languages=values.pop("languages", LANGUAGES),
             place=partial(name_place, notation=notation),
             platform=partial(name_platform, language=language),
+            genre=partial(name_genre, language=language),
             measure_label=partial(label_measure, language=language),
             write=partial(write_measure, notation=notation),
             sources={asset: parts for asset, parts in sources.items() if parts},

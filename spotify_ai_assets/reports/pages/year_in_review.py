@@ -8,12 +8,11 @@ import polars as pl
 
 from spotify_ai_assets.contracts import DAY
 from spotify_ai_assets.listening.contracts import GLOBAL
-from spotify_ai_assets.listening.insight.contracts import UNKNOWN
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.reports.charts import Layer, draw_columns
 from spotify_ai_assets.reports.figures import lists
 from spotify_ai_assets.reports.notation import Notation
-from spotify_ai_assets.reports.pages.frame import Bar, Headline, Page, isolated, make_bars, make_headline, render
+from spotify_ai_assets.reports.pages.frame import Bar, Headline, Page, isolated, make_bars, make_headline, name_genre, render
 from spotify_ai_assets.reports.year_in_review import tell_year
 
 _ASSET = "listening/year_in_review"
@@ -125,7 +124,7 @@ def _bars(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Bar]:
 
 
 def _genre(genre: str, notation: Notation) -> str:
-    return _("unknown", notation.language) if genre == UNKNOWN else isolated(genre)
+    return isolated(name_genre(genre, notation.language))
 
 
 def _draw_months(rows: Sequence[Mapping[str, Any]], first: date, last: date, notation: Notation) -> str:

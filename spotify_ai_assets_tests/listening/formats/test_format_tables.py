@@ -415,6 +415,7 @@ def test_native_lines_keep_every_field_and_drop_the_others(tmp_path):
         ("spotify:user:somebody:playlist:0123456789abcdefABCDEF", "spotify:playlist:0123456789abcdefABCDEF"),
         (" 37i9dQZF1DX ", "37i9dQZF1DX"),
         ("spotify:user:somebody:collection", None),
+        ("Spotify:User:somebody:collection", None),
         ("somebody@example.org", None),
         ("Songs for Ann", None),
         ("x" * 201, None),
