@@ -71,6 +71,7 @@ def refusals(event: dg.DagsterEvent) -> dict[str, str]:
     """The days that a failed step refused, each with the reason."""
     failure = event.step_failure_data.user_failure_data
     refused = failure.metadata.get("refused") if failure else None
+    # The stubs allow JSON metadata to be any JSON; what is noted here is a mapping.
     return dict(refused.value) if isinstance(refused, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
 
 

@@ -29,8 +29,6 @@ from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.staleness import behind
 from spotify_ai_assets.tables import TABLES
 
-UNUSED_SEEDS = (5, 6, 7, 8, 9)
-"""Seeds on which nothing was ever tuned."""
 _SCORED = ("listening/listener_track_days", "listening/suspicious_streams", "listening/anomalies", "listening/trends", "listening/charts")
 
 

@@ -29,18 +29,19 @@ from spotify_ai_assets.partitions import run_days
 from spotify_ai_assets.resources.lake import Lake
 
 
-def _days(context: dg.AssetCheckExecutionContext, lake: Lake, table: Table) -> list[date]:
+def days_of_run(context: dg.AssetCheckExecutionContext, lake: Lake, table: Table) -> list[date]:
     """The days that the run made, else the newest."""
     if days := run_days(context.op_execution_context.run.tags):
         return days
     return [date.fromisoformat(max(states))] if (states := lake.states(table.key)) else []
 
 
-def _rows(lake: Lake, table: Table, days: list[date]) -> pl.LazyFrame:
+def rows_of_days(lake: Lake, table: Table, days: list[date]) -> pl.LazyFrame:
+    """The rows from the first to the last of these days."""
     return lake.scan(table.key, first=min(days), last=max(days)) if days else table.empty().lazy()
 
 
-def _result(broken: pl.DataFrame, *, blocking: bool = True, **metadata: float) -> dg.AssetCheckResult:
+def verdict(broken: pl.DataFrame, *, blocking: bool = True, **metadata: float) -> dg.AssetCheckResult:
     """Passed where nothing is broken; else how much is, and on which days."""
     days = sorted({str(day) for day in broken[DAY]})[:10] if DAY in broken.columns else []
     return dg.AssetCheckResult(
@@ -54,7 +55,7 @@ def _result(broken: pl.DataFrame, *, blocking: bool = True, **metadata: float) -
 def pseudonyms_only(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Every listener id was issued by the identity vault: no real id got through the door."""
     lake: Lake = context.resources.lake
-    ids = _rows(lake, EVENTS, _days(context, lake, EVENTS)).select(pl.col("listener_id").unique()).collect()["listener_id"]
+    ids = rows_of_days(lake, EVENTS, days_of_run(context, lake, EVENTS)).select(pl.col("listener_id").unique()).collect()["listener_id"]
     leaked = len(context.resources.vault.unknown(ids))
     return dg.AssetCheckResult(passed=not leaked, metadata={"listeners": len(ids), "unknown": leaked})
 
@@ -63,7 +64,7 @@ def pseudonyms_only(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResu
 def rows_add_up(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """For every imported file, records = stored + duplicate + rejected."""
     sums = pl.col("stored") + pl.col("duplicate") + pl.col("rejected")
-    return _result(context.resources.lake.scan(IMPORTS.key).filter(pl.col("rows") != sums).collect())
+    return verdict(context.resources.lake.scan(IMPORTS.key).filter(pl.col("rows") != sums).collect())
 
 
 @check(REJECTED, required_resource_keys={"lake"})
@@ -88,8 +89,8 @@ def kept_listeners_are_pseudonyms(context: dg.AssetCheckExecutionContext) -> dg.
 def published_ranks_are_dense(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Each published chart has every rank from 1 to its length."""
     lake: Lake = context.resources.lake
-    days = _days(context, lake, CHART_ENTRIES)
-    return _result(verification.sparse_ranks(_rows(lake, CHART_ENTRIES, days), ["source", "period", "country"]), blocking=False)
+    days = days_of_run(context, lake, CHART_ENTRIES)
+    return verdict(verification.sparse_ranks(rows_of_days(lake, CHART_ENTRIES, days), ["source", "period", "country"]), blocking=False)
 
 
 @check(PLAYS, required_resource_keys={"lake"})
@@ -97,16 +98,16 @@ def volume_is_usual(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResu
     """The number of plays lies within five median absolute deviations of the 28 days before."""
     lake: Lake = context.resources.lake
     counts = {date.fromisoformat(name): state.rows for name, state in lake.states(PLAYS.key).items()}
-    return _result(verification.unusual_days(counts, _days(context, lake, PLAYS)), blocking=False)
+    return verdict(verification.unusual_days(counts, days_of_run(context, lake, PLAYS)), blocking=False)
 
 
 @check(SESSIONS, blocking=True, required_resource_keys={"lake"})
 def sessions_hold_all_plays(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Plays in settled and open sessions, less those carried from the day before, are the plays of the day."""
     lake: Lake = context.resources.lake
-    days = _days(context, lake, SESSIONS)
+    days = days_of_run(context, lake, SESSIONS)
     around = [min(days) - timedelta(days=1), *days] if days else []
-    return _result(verification.lost_plays(_rows(lake, SESSIONS, around), _rows(lake, PLAYS, days), days))
+    return verdict(verification.lost_plays(rows_of_days(lake, SESSIONS, around), rows_of_days(lake, PLAYS, days), days))
 
 
 @check(LISTENER_TRACK_DAYS, blocking=True, required_resource_keys={"lake"})
@@ -135,22 +136,22 @@ def countries_add_up(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
 
 def _adds_up(context: dg.AssetCheckExecutionContext, table: Table) -> dg.AssetCheckResult:
     lake: Lake = context.resources.lake
-    days = _days(context, lake, table)
-    return _result(verification.differing_sums(_rows(lake, table, days), _rows(lake, PLAYS, days)))
+    days = days_of_run(context, lake, table)
+    return verdict(verification.differing_sums(rows_of_days(lake, table, days), rows_of_days(lake, PLAYS, days)))
 
 
 @check(CHARTS, blocking=True, required_resource_keys={"lake"})
 def ranks_are_dense(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Each chart has every rank from 1 to its length once."""
     lake: Lake = context.resources.lake
-    return _result(verification.sparse_ranks(_rows(lake, CHARTS, _days(context, lake, CHARTS)), ["period", "country"]))
+    return verdict(verification.sparse_ranks(rows_of_days(lake, CHARTS, days_of_run(context, lake, CHARTS)), ["period", "country"]))
 
 
 @check(CHARTS, required_resource_keys={"lake"})
 def equals_rebuild(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Every table of two sampled days has the digest that a full rebuild from the raw listens gives."""
     lake: Lake = context.resources.lake
-    days = verification.sample_days(sorted(lake.states(CHARTS.key)), _days(context, lake, CHARTS))
+    days = verification.sample_days(sorted(lake.states(CHARTS.key)), days_of_run(context, lake, CHARTS))
     differing = {str(day): found for day in days if (found := verification.differs_from_rebuild(lake, day))}
     return dg.AssetCheckResult(
         passed=not differing,

@@ -4,6 +4,7 @@ Coordinates run from 0 to 100 on both axes, y downwards; the templates stretch t
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,8 +64,11 @@ def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float
 
 
 def round_up(value: float) -> float:
-    """The next number whose half is easy to read as well: 1, 2, 4, 6 or 8 times a power of ten."""
-    if value <= 0:
+    """The next number whose half is easy to read as well: 1, 2, 4, 6 or 8 times a power of ten; 1 for nothing.
+
+    A number too small for a power of ten of its own is nothing.
+    """
+    if value < sys.float_info.min:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next((step * power for step in (1, 2, 4, 6, 8) if value <= step * power), 10 * power)

@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from spotify_ai_assets.resources.storage import sync_path
+
 
 def write_file(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text, durably; the folders above it are made.
@@ -26,12 +28,4 @@ def write_file(path: Path, text: str, *, mode: int = 0o644) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path.parent)

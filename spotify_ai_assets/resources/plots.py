@@ -110,6 +110,7 @@ def escape_markdown(text: str, length: int = CELL_LENGTH) -> str:
 
 
 def _draw_line(axes: "Axes", x: Sequence[object], values: list[float]) -> None:
+    # Stubs of matplotlib know no sequence of dates or strings.
     axes.plot(x, values, color=_ACCENT, linewidth=1.4, solid_capstyle="round", marker="o" if len(values) == 1 else None, markersize=3)  # pyright: ignore[reportArgumentType]
     axes.grid(axis="y", color="#e3dfd6", linewidth=0.6)
     axes.set_ylim(bottom=min([0.0, *(value for value in values if not math.isnan(value))]))
@@ -117,6 +118,7 @@ def _draw_line(axes: "Axes", x: Sequence[object], values: list[float]) -> None:
     if days:
         # matplotlib's own choice of dates warns on a single one; the newest day always has its label.
         chosen = days[:: -max(1, -(-len(days) // 5))]
+        # Ticks may be dates, of which the stubs know nothing.
         axes.set_xticks(chosen, [f"{day:%Y-%m-%d}" for day in chosen])  # pyright: ignore[reportArgumentType]
 
 

@@ -89,7 +89,7 @@ class Storage:
     def sync_folders(self, folders: Iterable[Path]) -> None:
         """Make the names in these folders durable."""
         for folder in folders:
-            _sync(folder)
+            sync_path(folder)
 
     def sync_log(self, key: str, version: int) -> None:
         """Make a commit durable: its log file, a checkpoint made with it and the hint that names the checkpoint."""
@@ -100,13 +100,14 @@ class Storage:
         # A commit may be gone where its checkpoint is, and the hint may be torn away from both.
         for path in [commit, checkpoint, log / "_last_checkpoint"] if checkpoint.exists() else [commit]:
             if path.exists():
-                _sync(path)
+                sync_path(path)
         # The first commit made the folders themselves: down from the one that holds the lake.
         folders = log.parents[: key.count("/") + 3] if version == 0 else ()
         self.sync_folders([log, *folders])
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -35,7 +35,7 @@ def test_equal_values_make_a_level_line() -> None:
     assert draw_line([7, 7], from_zero=False).path == "M0 100L100 100"
 
 
-@pytest.mark.parametrize(("value", "top"), [(0, 1), (1, 1), (3, 4), (77_000, 80_000), (80_001, 100_000), (0.03, 0.04)])
+@pytest.mark.parametrize(("value", "top"), [(0, 1), (1, 1), (3, 4), (77_000, 80_000), (80_001, 100_000), (0.03, 0.04), (5e-324, 1)])
 def test_the_top_of_the_scale_is_a_round_number(value: float, top: float) -> None:
     assert round_up(value) == pytest.approx(top)
 

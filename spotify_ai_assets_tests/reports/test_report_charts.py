@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spotify_ai_assets.reports.charts import Curve, Layer, draw_columns, draw_curves
@@ -114,6 +114,7 @@ def test_texts_are_escaped() -> None:
 
 
 @given(st.lists(st.none() | st.floats(0, 1e12), min_size=2, max_size=40))
+@example([None, 5e-324])
 def test_every_point_lies_within_the_frame(values: list[float | None]) -> None:
     chart = _curves(Curve("line", values))
     left, above, width, height = _box(chart)

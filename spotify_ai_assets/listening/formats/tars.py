@@ -37,6 +37,7 @@ def compressed_tar(unpacked: Chunks) -> Iterator[Member]:
         UnreadableFileError: The archive is damaged.
     """
     try:
+        # Reading forwards needs nothing of a file but `read`; the stubs ask for a whole one.
         with tarfile.open(fileobj=_Reader(unpacked()), mode="r|", bufsize=_TAR_BUFFER) as archive:  # type: ignore[arg-type]
             for number, entry in count_entries(iter(archive)):
                 if entry.isdir():
@@ -44,6 +45,7 @@ def compressed_tar(unpacked: Chunks) -> Iterator[Member]:
                 live = _Live(archive, entry, unpacked, number)
                 yield archive_member(entry.name, live.chunks, _refused_tar_entry(entry))
                 live.close()
+                # Python keeps every entry it has seen; the stubs hide the list.
                 archive.members.clear()  # type: ignore[attr-defined]
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError):
         raise UnreadableFileError("malformed_tar", "the tar archive is damaged") from None
@@ -134,6 +136,7 @@ class _Live:
 
     def _again(self) -> Iterator[bytes]:
         try:
+            # As above: only `read` is needed.
             with tarfile.open(fileobj=_Reader(self._unpacked()), mode="r|", bufsize=_TAR_BUFFER) as archive:  # type: ignore[arg-type]
                 file = archive.extractfile(next(itertools.islice(archive, self._number, None)))
                 while file and (chunk := _read_entry(file)):

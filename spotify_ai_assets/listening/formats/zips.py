@@ -52,7 +52,7 @@ def _refused_zip_entry(entry: zipfile.ZipInfo) -> str | None:
 def _zip_chunks(path: Path, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
-            # read1 gives each piece as it is unpacked; read would lose the pieces before a break.
+            # read1 gives each piece as it is unpacked; read would lose the pieces before a break. The stubs lack it.
             while chunk := file.read1(streams.CHUNK):  # type: ignore[attr-defined]
                 yield chunk
     except EOFError:
