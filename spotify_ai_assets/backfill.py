@@ -1,7 +1,8 @@
 """Backfills from the command line: what is stale, making it in a few ranged runs, counting it again.
 
-The work is the ``backfill`` job, run in this process on the same instance as the UI, so no daemon is needed and the history
-shows it. Progress is in the lake, where days are committed as they are made: a killed backfill goes on where it stopped.
+The work is the ``backfill`` job, and for tables that have no days the intake job of their domain, run in this process on the
+same instance as the UI, so no daemon is needed and the history shows it. Progress is in the lake, where partitions are committed
+as they are made: a killed backfill goes on where it stopped.
 """
 
 import statistics
@@ -9,19 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import dagster as dg
 
-from spotify_ai_assets.contracts import DAY, Table
+from spotify_ai_assets.contracts import SHARDS, Table, name_of
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.loading import asset_key
-from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, SOURCES, event_days
+from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, SOURCES, UNDATED, event_days
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.runs import ONLY_STALE, QUIET, TRACE, launch_tags, process_tags, refusals
-from spotify_ai_assets.staleness import Ledger, Stale, in_order, plan
+from spotify_ai_assets.staleness import Ledger, Stale, in_order, partitions_of, plan
 from spotify_ai_assets.tables import TABLES
 
 _UNKNOWN_SECONDS = 0.05
@@ -62,18 +64,18 @@ class Outcome:
 
 
 def select_tables(names: Iterable[str]) -> list[Table]:
-    """The daily tables that names select, each after those that it reads: a full key, a domain, or nothing for all.
+    """The tables that names select, each after those that it reads: a full key, a domain, or nothing for all.
 
     Raises:
         MissingInputError: A name selects nothing.
     """
     wanted: set[str] = set()
     for name in names:
-        found = {table.key for table in MADE if name in (table.key, table.domain)}
+        found = {table.key for table in (*MADE, *UNDATED) if name in (table.key, table.domain)}
         if not found:
-            raise MissingInputError(f"no daily table is called {name}")
+            raise MissingInputError(f"no table that is made from others is called {name}")
         wanted |= found
-    return in_order(TABLES, wanted or {table.key for table in MADE})
+    return in_order(TABLES, wanted or {table.key for table in (*MADE, *UNDATED)})
 
 
 def days_between(first: date | None, last: date | None, ledger: Ledger) -> list[date]:
@@ -108,7 +110,7 @@ def run_backfill(
     *,
     progress: Callable[[date, date, int, int], None] = lambda first, last, done, total: None,
 ) -> Outcome:
-    """Make everything that is stale between two days, chunk by chunk.
+    """Make everything that is stale between two days, chunk by chunk, and in one run what has no days.
 
     A chunk is one ranged run of the ``backfill`` job. A refused day fails its run after all other days were made; the chunk is
     then run again without it, so that what does not depend on it is made and recorded.
@@ -123,18 +125,23 @@ def run_backfill(
         progress: Told each chunk's days, and days done of all.
     """
     outcome = Outcome()
-    days = days_between(first, last, Ledger(lake.states))
-    keys = [table.key for table in tables]
+    daily = [table for table in tables if table.is_daily]
+    days = days_between(first, last, Ledger(lake.states)) if daily else []
+    keys = [table.key for table in daily]
     trace = launch_tags()[TRACE]
     for chunk in _chunks(days, Ledger(lake.states)):
         progress(chunk[0], chunk[-1], outcome.days, len(days))
         outcome.days += len(chunk)
         ledger = Ledger(lake.states)
-        stale = sorted({each.day for each in plan(TABLES, keys, chunk, ledger)})
+        stale = sorted(each.partition for each in plan(TABLES, keys, chunk, ledger) if isinstance(each.partition, date))
         if stale:
-            _run_range(definitions, instance, lake, tables, stale[0], stale[-1], trace, outcome)
+            _run_range(definitions, instance, lake, daily, stale[0], stale[-1], trace, outcome)
     if days:
         progress(days[0], days[-1], len(days), len(days))
+    for domain, undated in groupby((table for table in tables if not table.is_daily), key=lambda table: table.domain):
+        selected = list(undated)
+        if plan(TABLES, [table.key for table in selected], [], Ledger(lake.states)):
+            _run(definitions, instance, lake, f"{domain}_intake", selected, (SHARDS[0], SHARDS[-1]), trace, outcome)
     return outcome
 
 
@@ -162,8 +169,29 @@ def _run_range(
     trace: str,
     outcome: Outcome,
 ) -> None:
+    refused = _run(definitions, instance, lake, "backfill", tables, (first, last), trace, outcome)
+    bad = {date.fromisoformat(name) for days in refused.values() for name in days}
+    for begin, end in _around(first, last, bad):
+        _run_range(definitions, instance, lake, tables, begin, end, trace, outcome)
+
+
+def _run(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    job: str,
+    tables: Sequence[Table],
+    span: tuple[date, date] | tuple[str, str],
+    trace: str,
+    outcome: Outcome,
+) -> dict[str, dict[str, str]]:
+    """One run over a range of days or shards, and what it changed.
+
+    Returns:
+        The refused partitions and reasons by table.
+    """
     before = {table.key: lake.states(table.key) for table in tables}
-    refused = _execute(definitions, instance, tables, first, last, trace, outcome)
+    refused = _execute(definitions, instance, job, tables, span, trace, outcome)
     for table in tables:
         for name, state in lake.states(table.key).items():
             old = before[table.key].get(name)
@@ -172,9 +200,7 @@ def _run_range(
                 outcome.changed += old is None or old.digest != state.digest
     for key, days in refused.items():
         outcome.refused.setdefault(key, {}).update(days)
-    bad = {date.fromisoformat(name) for days in refused.values() for name in days}
-    for begin, end in _around(first, last, bad):
-        _run_range(definitions, instance, lake, tables, begin, end, trace, outcome)
+    return refused
 
 
 def _around(first: date, last: date, bad: set[date]) -> list[tuple[date, date]]:
@@ -192,22 +218,16 @@ def _around(first: date, last: date, bad: set[date]) -> list[tuple[date, date]]:
 def _execute(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
+    job: str,
     tables: Sequence[Table],
-    first: date,
-    last: date,
+    span: tuple[date, date] | tuple[str, str],
     trace: str,
     outcome: Outcome,
 ) -> dict[str, dict[str, str]]:
-    """One ranged run.
-
-    Returns:
-        The refused days and reasons by table.
-    """
-    job = definitions.resolve_job_def("backfill")
-    result = job.execute_in_process(
+    result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         run_config=QUIET,
-        tags={TRACE: trace, ONLY_STALE: "true", **process_tags(), **range_tags(first, last)},
+        tags={TRACE: trace, ONLY_STALE: "true", **process_tags(), **range_tags(*span)},
         asset_selection=[asset_key(table) for table in tables],
         raise_on_error=False,
     )
@@ -226,19 +246,24 @@ def recount(
     """
     ledger = Ledger(lake.states)
     days = days_between(first, last, ledger)
-    found = [(table, day, state) for table in tables for day in days if (state := ledger.state(table.key, day))]
+    found = [
+        (table, each, state)
+        for table in tables
+        for each in partitions_of(table, days, TABLES, ledger)
+        if (state := ledger.state(table.key, each))
+    ]
     differing = []
-    for done, (table, day, state) in enumerate(found, 1):
-        rows = lake.open(table.key, [state], from_disk=True).collect().sort(table.primary_key).drop(DAY)
-        if digest(rows) != state.digest or rows.height != state.rows:
-            differing.append(f"{table.key}@{day}")
+    for done, (table, each, state) in enumerate(found, 1):
+        rows = lake.open(table.key, [state], from_disk=True).collect().sort(table.primary_key)
+        if digest(rows.drop(table.partitioned_by or [])) != state.digest or rows.height != state.rows:
+            differing.append(f"{table.key}@{name_of(each)}")
         progress(table.key, done, len(found))
     stale = plan(TABLES, [table.key for table in tables], days, ledger)
     return {
         "partitions": len(found),
         "rows": sum(state.rows for *_, state in found),
         "differing": differing,
-        "stale": [f"{each.key}@{each.day}" for each in stale],
+        "stale": [f"{each.key}@{name_of(each.partition)}" for each in stale],
     }
 
 
@@ -246,7 +271,7 @@ def describe_status(instance: dg.DagsterInstance, lake: Lake) -> dict[str, Any]:
     """Every table with its extent and what of it is stale, and the newest runs."""
     ledger = Ledger(lake.states)
     days = event_days(ledger)
-    stale = Counter(each.key for each in plan(TABLES, [table.key for table in MADE], days, ledger))
+    stale = Counter(each.key for each in plan(TABLES, [table.key for table in (*MADE, *UNDATED)], days, ledger))
     tables = []
     for key, table in TABLES.items():
         states = ledger.states(key)
@@ -259,7 +284,7 @@ def describe_status(instance: dg.DagsterInstance, lake: Lake) -> dict[str, Any]:
                 "last": names[-1] if names else None,
                 "rows": sum(state.rows for state in states.values()),
                 "megabytes": round(sum(state.size for state in states.values()) / 1e6, 1),
-                "stale": stale[key] if table.reads else None,
+                "stale": stale[key] if table.reads and not table.is_model else None,
             }
         )
     runs = [

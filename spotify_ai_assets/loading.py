@@ -1,24 +1,24 @@
 """From contracts and domain packages to Dagster: what a declaration becomes, and how a domain is collected.
 
-``daily_table`` makes an asset of a pure function, ``landed_table`` declares one that intake fills; ``load_domain`` collects
+``made_table`` makes an asset of a function, ``landed_table`` declares one that intake fills; ``load_domain`` collects
 what a domain's ``assets``, ``checks`` and ``jobs`` modules declare. Nobody registers anything anywhere.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module, util
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # what define_asset_job gives
 
-from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.contracts import Partition, Table, name_of
 from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.locale import translate
-from spotify_ai_assets.making import Made, Make, make_days
-from spotify_ai_assets.partitions import DAYS
+from spotify_ai_assets.making import Inputs, Made, make_partitions
+from spotify_ai_assets.partitions import partitions_definition
 from spotify_ai_assets.resources.lake import Lake, State
 from spotify_ai_assets.resources.plots import Plot, plot_markdown, preview_markdown
 from spotify_ai_assets.runs import ONLY_STALE, claim
@@ -29,8 +29,10 @@ CONTRACT_CHECK = "contract"
 KINDS = {"polars", "deltalake"}
 Picture = Callable[[pl.LazyFrame], Plot]
 """Gives the plot of one partition from its public rows."""
-Afterwards = Callable[[Lake, Settings, list[date], list[date]], None]
-"""Told the days that were made, and all days of the run."""
+Afterwards = Callable[[Lake, Settings, list[Any], list[Any]], None]
+"""Told the partitions that were made, and all of the run."""
+Present = Callable[..., dict[str, str | float]]
+"""Gives metadata from the tools, if there are any, and the rows of a partition; texts are Markdown."""
 
 
 def load_domain(name: str) -> dg.Definitions:
@@ -79,51 +81,83 @@ def check(table: Table, **options: Any) -> Callable[[Callable[..., Any]], dg.Ass
     return lambda look: dg.asset_check(asset=asset_key(table), description=describe(look), **options)(look)
 
 
-def daily_table(
+def made_table(
     table: Table,
     *,
     picture: Picture | None = None,
     public: pl.Expr | None = None,
     afterwards: Afterwards | None = None,
+    tools: str | None = None,
+    present: Present | None = None,
+    kinds: Iterable[str] = (),
     **options: Any,
-) -> Callable[[Make], dg.AssetsDefinition]:
-    """Make a daily asset of a pure function from inputs to rows.
+) -> Callable[[Callable[..., pl.DataFrame]], dg.AssetsDefinition]:
+    """Make an asset of a function from inputs to rows: daily, sharded or whole, as its contract says.
 
-    The asset makes the run's days in one step, each day one commit; what is refused is told by its ``contract`` check and
-    fails the step after every other day was made.
+    The asset makes the run's partitions in one step; what is refused is told by its ``contract`` check and fails the step after
+    every other partition was made. What waits for an input that was never made is told in the log and left alone.
 
     Args:
         table: The contract: key, columns, inputs and owner of the asset.
-        picture: The plot shown with the newest day of a run.
+        picture: The plot shown with the last partition of a run.
         public: Which rows may be shown; all of them, in their public columns, unless given.
-        afterwards: Called when the days are committed, for what is made of them outside the lake.
+        afterwards: Called when the partitions are committed, for what is made of them outside the lake.
+        tools: A resource that the function needs beside its inputs, its second argument: a model registry, a pool of processes. Its
+            ``at(context)`` gives what the step works with.
+        present: Gives more metadata for the last partition of a run, from its rows and the tools: pictures, links.
+        kinds: What the asset is made with, beside the lake and polars.
         options: Further arguments of ``dg.asset``, such as a freshness policy.
     """
 
-    def declare(make: Make) -> dg.AssetsDefinition:
+    def declare(make: Callable[..., pl.DataFrame]) -> dg.AssetsDefinition:
         @dg.asset(
             key=asset_key(table),
-            description=describe(make),
             deps=list(dict.fromkeys(dg.AssetKey(reads.key.split("/")) for reads in table.reads if reads.key != table.key)),
-            partitions_def=DAYS,
-            backfill_policy=dg.BackfillPolicy.single_run(),
+            partitions_def=partitions_definition(table),
+            backfill_policy=dg.BackfillPolicy.single_run() if table.partitioned_by else None,
             pool=table.key.replace("/", "_"),
-            check_specs=[
-                dg.AssetCheckSpec(
-                    CONTRACT_CHECK,
-                    asset=asset_key(table),
-                    blocking=True,
-                    description=translate("Columns, types, keys and values are as the table's contract declares them."),
-                )
-            ],
-            required_resource_keys={"lake", "settings"},
-            **_common(table),
+            check_specs=[contract_check(table)],
+            required_resource_keys={"lake", "settings", *([tools] if tools else [])},
+            # What waits for an input is not recorded as made.
+            output_required=not any(reads.awaited for reads in table.reads),
+            **describe_asset(table, make, kinds),
             **options,
         )
         def made(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-            yield from _materialise(context, table, make, picture, public, afterwards)
+            yield from _materialise(context, table, make, tools, afterwards, _Show(picture, public, present))
 
         return cast("dg.AssetsDefinition", made)
+
+    return declare
+
+
+class _Show(NamedTuple):
+    """What is shown of the last partition of a run."""
+
+    picture: Picture | None = None
+    public: pl.Expr | None = None
+    present: Present | None = None
+
+
+def filled_table(table: Table, *, kinds: Iterable[str] = (), **options: Any) -> Callable[[Callable[..., None]], dg.AssetsDefinition]:
+    """Make an asset of a step of its own that fills a table from outside the lake.
+
+    Args:
+        table: The contract: key and columns of the asset.
+        kinds: What the asset is made with, beside the lake and polars.
+        options: Further arguments of ``dg.asset``, such as the resources of the step.
+    """
+
+    def declare(fill: Callable[..., None]) -> dg.AssetsDefinition:
+        asset = dg.asset(
+            key=asset_key(table),
+            partitions_def=partitions_definition(table),
+            backfill_policy=dg.BackfillPolicy.single_run() if table.partitioned_by else None,
+            pool=table.key.replace("/", "_"),
+            **describe_asset(table, fill, kinds),
+            **options,
+        )
+        return cast("dg.AssetsDefinition", asset(fill))
 
     return declare
 
@@ -132,14 +166,23 @@ def landed_table(table: Table) -> Callable[[Callable[[], None]], dg.AssetSpec]:
     """Declare an asset that intake fills; the function is there for its docstring, the asset's description."""
 
     def declare(described: Callable[[], None]) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            asset_key(table), description=describe(described), partitions_def=DAYS if table.is_daily else None, **_common(table)
-        )
+        return dg.AssetSpec(asset_key(table), partitions_def=partitions_definition(table), **describe_asset(table, described))
 
     return declare
 
 
-def _common(table: Table) -> dict[str, Any]:
+def contract_check(table: Table) -> dg.AssetCheckSpec:
+    """The blocking check that every asset with a contract has."""
+    return dg.AssetCheckSpec(
+        CONTRACT_CHECK,
+        asset=asset_key(table),
+        blocking=True,
+        description=translate("Columns, types, keys and values are as the table's contract declares them."),
+    )
+
+
+def describe_asset(table: Table, described: Callable[..., Any], kinds: Iterable[str] = ()) -> dict[str, Any]:
+    """What the UI tells of an asset: from its contract, and its description from a docstring."""
     metadata: dict[str, Any] = {
         "dagster/column_schema": dg.TableSchema([_column(column) for column in table.columns]),
         "primary_key": ", ".join(table.primary_key),
@@ -147,10 +190,11 @@ def _common(table: Table) -> dict[str, Any]:
     }
     classes = {column.personal for column in table.columns}
     return {
+        "description": describe(described),
         "group_name": table.domain,
         "owners": [table.owner],
         "tags": {"personal_data": next(each for each in ("pseudonym", "derived", "none") if each in classes)},
-        "kinds": KINDS,
+        "kinds": {*KINDS, *kinds},
         "code_version": table.code_version,
         "metadata": metadata,
     }
@@ -169,59 +213,67 @@ def _column(column: Any) -> dg.TableColumn:
 def _materialise(
     context: dg.AssetExecutionContext,
     table: Table,
-    make: Make,
-    picture: Picture | None,
-    public: pl.Expr | None,
+    make: Callable[..., pl.DataFrame],
+    tools: str | None,
     afterwards: Afterwards | None,
+    show: _Show,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     lake: Lake = context.resources.lake
     only_stale = ONLY_STALE in context.run.tags
-    days = [date.fromisoformat(name) for name in context.partition_keys]
+    needed = (getattr(context.resources, tools).at(context),) if tools else ()
+    partitions: list[Partition] = [table.partition(name) for name in context.partition_keys] if table.partitioned_by else [None]
     made: list[Made] = []
+
+    def from_inputs(inputs: Inputs) -> pl.DataFrame:
+        return make(inputs, *needed)
+
     try:
-        for each in make_days(table, make, days, lake, Ledger(lake.states), claim(context), only_stale=only_stale):
+        for each in make_partitions(table, from_inputs, partitions, lake, Ledger(lake.states), claim(context), only_stale=only_stale):
             made.append(each)
-            _tell(context, table, each, len(made), len(days))
+            _tell(context, table, each, len(made), len(partitions))
     except TransientError as error:
         raise dg.RetryRequested(max_retries=3, seconds_to_wait=2) from error
     if afterwards:
-        afterwards(lake, context.resources.settings, [each.day for each in made if each.written], days)
-    refused = {each.day.isoformat(): each.reason for each in made if each.reason}
+        afterwards(lake, context.resources.settings, [each.partition for each in made if each.written], partitions)
+    refused = {name_of(each.partition) or table.key: each.reason for each in made if each.reason}
     yield dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
         passed=not refused,
         metadata={
-            "days": len(made),
+            "partitions": len(made),
             "made": sum(each.written is not None for each in made),
             "rows": sum(each.written.state.rows for each in made if each.written),
             **({"refused": dg.MetadataValue.json(dict(list(refused.items())[:10]))} if refused else {}),
         },
     )
     if refused:
-        raise dg.Failure(f"{len(refused)} of {len(made)} days refused", metadata={"refused": refused}, allow_retries=False)
-    _describe(context, table, lake, days, picture, public)
-    yield dg.MaterializeResult()
+        raise dg.Failure(f"{len(refused)} of {len(made)} partitions refused", metadata={"refused": refused}, allow_retries=False)
+    if not all(each.waits_for for each in made):
+        _describe(context, table, lake, partitions, show._replace(present=partial(show.present, *needed) if show.present else None))
+        yield dg.MaterializeResult()
 
 
 def _tell(context: dg.AssetExecutionContext, table: Table, made: Made, done: int, total: int) -> None:
-    """A log line for a refused day, and for each other day; of a long range only for every tenth part."""
+    """A log line for what was refused or waits, and for each other partition; of a long range only for every tenth part."""
     if made.reason:
-        context.log.error(f"{made.day} refused: {made.reason}")
+        context.log.error(f"{name_of(made.partition) or table.key} refused: {made.reason}")
+    elif made.waits_for and done == 1:
+        context.log.info(f"{table.key}: not made, since it waits for {', '.join(made.waits_for)}")
     elif done % max(total // 10, 1) == 0:
-        context.log.info(f"{table.key}: {done} of {total} days")
+        context.log.info(f"{table.key}: {done} of {total} partitions")
 
 
-def _describe(
-    context: dg.AssetExecutionContext, table: Table, lake: Lake, days: list[date], picture: Picture | None, public: pl.Expr | None
-) -> None:
-    """Metadata of each partition; preview and plot on the newest only, since an instance keeps them all."""
+def _describe(context: dg.AssetExecutionContext, table: Table, lake: Lake, partitions: list[Partition], show: _Show) -> None:
+    """Metadata of each partition; preview and plot on the last only, since an instance keeps them all."""
     known = lake.states(table.key)
-    states = {name: known[name] for name in map(date.isoformat, sorted(days)) if name in known}
+    states = {name: known[name] for name in sorted(map(name_of, partitions)) if name in known}
     for name, state in states.items():
         metadata = partition_metadata(state)
         if name == max(states):
-            metadata |= show_partition(lake, table, state, picture, public)
-        context.add_asset_metadata(metadata, asset_key=asset_key(table), partition_key=name)
+            metadata |= show_partition(lake, table, state, show.picture, show.public)
+            shown = show.present(lake.open(table.key, [state])) if show.present else {}
+            metadata |= {what: dg.MetadataValue.md(value) if isinstance(value, str) else value for what, value in shown.items()}
+        context.add_asset_metadata(metadata, asset_key=asset_key(table), partition_key=name or None)
 
 
 def show_partition(lake: Lake, table: Table, state: State, picture: Picture | None, public: pl.Expr | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Making the days of a daily table: read the declared inputs, run the table's function, validate, commit.
+"""Making the partitions of a table: read the declared inputs, run the table's function, validate, commit.
 
-The one loop behind every daily asset. It knows the lake and the staleness rule but no orchestrator: ``loading.py`` wraps it
-into assets.
+The one loop behind every asset that is made from others. It knows the lake and the staleness rule but no orchestrator:
+``loading.py`` wraps it into assets.
 """
 
 import logging
@@ -12,30 +12,52 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.contracts import Partition, Table, name_of
 from spotify_ai_assets.errors import MissingInputError, PermanentError, TransientError
 from spotify_ai_assets.resources.lake import Batch, Lake, Origin, Written
-from spotify_ai_assets.staleness import Ledger, reasons, recipe_now
+from spotify_ai_assets.staleness import ALL, Ledger, awaited, partitions_of, reasons, recipe_now, same
 from spotify_ai_assets.validation import BrokenPromisesError, Violation, require
 
 _LOG = logging.getLogger(__name__)
 
 
 class Inputs:
-    """What one day of a table is made from: exactly the partitions that its contract declares.
+    """What one partition of a table is made from: exactly those partitions of others that its contract declares.
 
     Args:
         table: The contract of the table being made.
-        day: The day being made.
+        partition: The day or shard being made; ``None`` for a whole.
         lake: Where the inputs lie.
-        ledger: Which files hold them now; the same states whose digests go into the day's recipe.
+        ledger: Which files hold them now; the same states whose digests go into its recipe.
     """
 
-    def __init__(self, table: Table, day: date, lake: Lake, ledger: Ledger) -> None:
-        self.day = day
+    def __init__(self, table: Table, partition: Partition, lake: Lake, ledger: Ledger) -> None:
+        self.partition = partition
         self._table = table
         self._lake = lake
         self._ledger = ledger
+
+    @property
+    def day(self) -> date:
+        """The day being made.
+
+        Raises:
+            MissingInputError: The table is not daily.
+        """
+        if not isinstance(self.partition, date):
+            raise MissingInputError(f"{self._table.key}: it is not made by day")
+        return self.partition
+
+    @property
+    def shard(self) -> str:
+        """The shard being made.
+
+        Raises:
+            MissingInputError: The table is not sharded.
+        """
+        if not isinstance(self.partition, str):
+            raise MissingInputError(f"{self._table.key}: it is not made by shard")
+        return self.partition
 
     def __call__(self, key: str, first: int | None = None, last: int | None = None) -> pl.LazyFrame:
         """The rows of a declared input.
@@ -51,8 +73,11 @@ class Inputs:
         declared = [reads for reads in self._table.reads if reads.key == key]
         if not declared:
             raise MissingInputError(f"{self._table.key}: its contract does not declare that it reads {key}")
-        if not self._lake.tables[key].is_daily:
-            states = [state for state in [self._ledger.state(key, None)] if state]
+        one = same(declared[0], self.partition, self._lake.tables[key])
+        if one is not ALL:
+            states = [state for state in [self._ledger.state(key, one)] if state]
+        elif not (self._lake.tables[key].is_daily and isinstance(self.partition, date)):
+            states = [state for _, state in sorted(self._ledger.states(key).items())]
         else:
             oldest = None if any(reads.first is None for reads in declared) else min(reads.first or 0 for reads in declared)
             begin = oldest if first is None else first
@@ -62,77 +87,89 @@ class Inputs:
 
     @property
     def driving_rows(self) -> int | None:
-        """Rows of this day in the inputs that drive the table; ``None`` where nothing drives it."""
-        drivers = [reads for reads in self._table.reads if reads.drives]
-        states = [self._ledger.state(reads.key, self.day if self._lake.tables[reads.key].is_daily else None) for reads in drivers]
-        return sum(state.rows for state in states if state) if drivers else None
+        """Rows of this partition in the inputs that drive the table; ``None`` where nothing drives it."""
+        drivers = [reads.key for reads in self._table.reads if reads.drives]
+        rows = [state.rows for key in drivers if (state := self._ledger.state(key, self._here(self._lake.tables[key])))]
+        return sum(rows) if drivers else None
 
     @property
     def missing(self) -> list[str]:
-        """Inputs of this day that are made from others and were not made yet."""
-        return [table.key for table in self._made_today if table.has(self.day) and self._ledger.state(table.key, self.day) is None]
+        """Inputs of this partition that are made from others and were not made yet."""
+        return [table.key for table in self._made_here if self._is_due(table) and self._ledger.state(table.key, self._here(table)) is None]
 
     @property
     def stale(self) -> list[str]:
-        """Inputs of this day that are themselves out of date."""
-        return [table.key for table in self._made_today if reasons(table, self.day, self._lake.tables, self._ledger)]
+        """Inputs of this partition that are themselves out of date."""
+        return [table.key for table in self._made_here if reasons(table, self._here(table), self._lake.tables, self._ledger)]
 
     @property
-    def _made_today(self) -> list[Table]:
-        """The daily tables made from others of which this day is read."""
-        today = [reads for reads in self._table.reads if (reads.first or 0) <= 0 <= reads.last]
-        return [table for table in (self._lake.tables[reads.key] for reads in today) if table.reads and table.is_daily]
+    def _made_here(self) -> list[Table]:
+        """The tables made from others of which this very partition is read; a whole that is read may be older."""
+        here = [self._lake.tables[reads.key] for reads in self._table.reads if (reads.first or 0) <= 0 <= reads.last]
+        return [table for table in here if table.reads and table.partitioned_by and table.partitioned_by == self._table.partitioned_by]
+
+    def _here(self, source: Table) -> Partition:
+        """The partition of a source that is of the same day or shard."""
+        return self.partition if source.partitioned_by == self._table.partitioned_by else None
+
+    def _is_due(self, source: Table) -> bool:
+        return source.has(self.partition) and not awaited(source, self._here(source), self._lake.tables, self._ledger)
 
 
 Make = Callable[[Inputs], pl.DataFrame]
-"""Gives all rows of one day from its inputs."""
+"""Gives all rows of one partition from its inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of one day.
+    """What became of one partition.
 
     Attributes:
-        day: The day.
-        written: The committed partition; ``None`` where the day was left alone or refused.
+        partition: The day or shard; ``None`` for a whole.
+        written: The committed partition; ``None`` where it was left alone or refused.
         reason: Why it was refused; empty when it was not. Holds no personal value.
         violations: Broken promises of its contract, where that is why.
+        waits_for: The inputs without which there is nothing to make yet.
     """
 
-    day: date
+    partition: Partition
     written: Written | None = None
     reason: str = ""
     violations: tuple[Violation, ...] = ()
+    waits_for: tuple[str, ...] = ()
 
 
-def make_days(
-    table: Table, make: Make, days: Iterable[date], lake: Lake, ledger: Ledger, origin: Origin, *, only_stale: bool = False
+def make_partitions(
+    table: Table, make: Make, partitions: Iterable[Partition], lake: Lake, ledger: Ledger, origin: Origin, *, only_stale: bool = False
 ) -> Iterator[Made]:
-    """Make days of a table in order, small ones several to a commit; days that a weekly or monthly table does not have are left alone.
+    """Make partitions of a table in order, small ones several to a commit.
 
-    A day that is refused is reported and the others go on: nothing of it is committed, its last good state stays. A day is
-    reported once it is committed.
+    Days that a weekly or monthly table does not have, shards without input, and what waits for an input are left alone. One that
+    is refused is reported and the others go on: nothing of it is committed, its last good state stays. Each is reported once it
+    is committed.
 
     Args:
         table: The contract.
         make: The table's function.
-        days: The days to make.
+        partitions: The days or shards to make, or ``None`` alone.
         lake: Where everything lies.
         ledger: The states as known now; follows what is written.
         origin: The run.
-        only_stale: Leave alone what is up to date, and refuse a day whose driving inputs are out of date.
+        only_stale: Leave alone what is up to date, and refuse a partition whose driving inputs are out of date.
 
     Raises:
         TransientError: A lock or a commit race was lost; another try may succeed.
     """
-    days = sorted(days)
+    ordered = sorted(partitions, key=name_of)
     waiting: list[Made] = []
-    with lake.batch(table.key, days, origin=origin) as batch:
-        for day in days:
-            if not table.has(day) or (only_stale and not reasons(table, day, lake.tables, ledger)):
-                waiting.append(Made(day))
+    with lake.batch(table.key, ordered, origin=origin) as batch:
+        for each in ordered:
+            if absent := awaited(table, each, lake.tables, ledger):
+                waiting.append(Made(each, waits_for=tuple(absent)))
+            elif _is_empty(table, each, lake, ledger) or (only_stale and not reasons(table, each, lake.tables, ledger)):
+                waiting.append(Made(each))
             else:
-                waiting.append(_try_day(table, make, Inputs(table, day, lake, ledger), lake, ledger, batch, only_stale=only_stale))
+                waiting.append(_try(table, make, Inputs(table, each, lake, ledger), lake, ledger, batch, only_stale=only_stale))
             if batch.is_full:
                 batch.flush()
                 yield from waiting
@@ -140,32 +177,39 @@ def make_days(
     yield from waiting
 
 
-def _try_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Made:
-    day = inputs.day
+def _is_empty(table: Table, partition: Partition, lake: Lake, ledger: Ledger) -> bool:
+    """Whether a table has no such day, or no input ever had such a shard."""
+    if table.is_sharded:
+        return partition not in partitions_of(table, [], lake.tables, ledger)
+    return not table.has(partition)
+
+
+def _try(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Made:
+    partition = inputs.partition
     try:
-        return Made(day, _make_day(table, make, inputs, lake, ledger, batch, only_stale=only_stale))
+        return Made(partition, _make(table, make, inputs, lake, ledger, batch, only_stale=only_stale))
     except TransientError:
         raise
     except BrokenPromisesError as broken:
-        return Made(day, reason=str(broken), violations=broken.violations)
+        return Made(partition, reason=str(broken), violations=broken.violations)
     except PermanentError as error:
-        return Made(day, reason=str(error))
+        return Made(partition, reason=str(error))
     except Exception as error:  # its message may hold a person's value, so only its kind and place are told
-        _LOG.error("%s %s: %s", table.key, day, tell_place(error))
-        return Made(day, reason=tell_place(error))
+        _LOG.error("%s %s: %s", table.key, name_of(partition), tell_place(error))
+        return Made(partition, reason=tell_place(error))
 
 
-def _make_day(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Written:
+def _make(table: Table, make: Make, inputs: Inputs, lake: Lake, ledger: Ledger, batch: Batch, *, only_stale: bool) -> Written:
     if absent := inputs.missing:
-        raise MissingInputError(f"{table.key}: {', '.join(absent)} was not made for {inputs.day} yet")
+        raise MissingInputError(f"{table.key}: {', '.join(absent)} was not made for {name_of(inputs.partition)} yet")
     if only_stale and (waiting := inputs.stale):
-        raise MissingInputError(f"{table.key}: waits for {', '.join(waiting)} of {inputs.day}")
+        raise MissingInputError(f"{table.key}: waits for {', '.join(waiting)} of {name_of(inputs.partition)}")
     started = time.perf_counter()
-    recipe = recipe_now(table, inputs.day, lake.tables, ledger)
+    recipe = recipe_now(table, inputs.partition, lake.tables, ledger)
     frame = make(inputs)
     require(table, frame)
-    written = batch.put(frame, inputs.day, recipe=recipe, driving_rows=inputs.driving_rows, seconds=time.perf_counter() - started)
-    ledger.note(table.key, inputs.day, written.state)
+    written = batch.put(frame, inputs.partition, recipe=recipe, driving_rows=inputs.driving_rows, seconds=time.perf_counter() - started)
+    ledger.note(table.key, inputs.partition, written.state)
     return written
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from graphlib import TopologicalSorter
 
-from spotify_ai_assets.contracts import Reads, Table
-from spotify_ai_assets.resources.lake import WHOLE, Recipe, State
+from spotify_ai_assets.contracts import Partition, Reads, Table, name_of
+from spotify_ai_assets.resources.lake import Recipe, State
 
 ABSENT = "absent"
 """Stands for the digest of a partition that does not exist."""
+ALL = "*"
+"""Stands for several partitions of a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,12 @@ class Stale:
 
     Attributes:
         key: Its table.
-        day: Its day.
+        partition: Its day, or shard; ``None`` for a whole.
         reasons: Why, in words; ``may change: …`` where an input is itself about to be made again.
     """
 
     key: str
-    day: date
+    partition: Partition
     reasons: tuple[str, ...]
 
 
@@ -54,9 +56,9 @@ class Ledger:
             self._states[key] = dict(self._read(key))
         return self._states[key]
 
-    def state(self, key: str, day: date | None) -> State | None:
+    def state(self, key: str, partition: Partition) -> State | None:
         """The state of one partition."""
-        return self.states(key).get(WHOLE if day is None else day.isoformat())
+        return self.states(key).get(name_of(partition))
 
     def window(self, key: str, first: date | None, last: date) -> list[State]:
         """The states of the days from ``first``, or from the beginning, to ``last``, in order."""
@@ -66,9 +68,9 @@ class Ledger:
         names = ((first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1))
         return [states[name] for name in names if name in states]
 
-    def note(self, key: str, day: date | None, state: State) -> None:
+    def note(self, key: str, partition: Partition, state: State) -> None:
         """Remember a partition that was just written."""
-        name = WHOLE if day is None else day.isoformat()
+        name = name_of(partition)
         self.states(key)
         self._states[key][name] = state
         names, chains = self._histories.get(key, ([], []))
@@ -81,14 +83,14 @@ class Ledger:
         """The days that a table has, in order."""
         return sorted(date.fromisoformat(name) for name in self.states(key))
 
-    def history(self, key: str, last: date) -> str:
-        """One digest over all partitions up to ``last``: each day's extends the one before."""
+    def history(self, key: str, last: Partition = None) -> str:
+        """One digest over all partitions up to ``last``, or all there are: each one's extends the one before."""
         if key not in self._histories:
             names, chains = self._histories[key] = [], []
             for name, state in sorted(self.states(key).items()):
                 self._extend(names, chains, name, state)
         names, chains = self._histories[key]
-        place = bisect_right(names, last.isoformat())
+        place = len(names) if last is None else bisect_right(names, name_of(last))
         return chains[place - 1] if place else ABSENT
 
     @staticmethod
@@ -97,35 +99,56 @@ class Ledger:
         names.append(name)
 
 
-def recipe_now(table: Table, day: date | None, tables: Mapping[str, Table], ledger: Ledger) -> Recipe:
+def recipe_now(table: Table, partition: Partition, tables: Mapping[str, Table], ledger: Ledger) -> Recipe:
     """What a partition would be made from if it were made now."""
     inputs: dict[str, str] = {}
     for reads in table.reads:
-        inputs |= _digests(reads, day, tables[reads.key], ledger)
+        inputs |= _digests(reads, partition, tables[reads.key], ledger)
     return Recipe(table.code_version, inputs)
 
 
-def _digests(reads: Reads, day: date | None, source: Table, ledger: Ledger) -> dict[str, str]:
-    if not source.is_daily or day is None:
-        state = ledger.state(reads.key, None)
-        return {reads.key: state.digest if state else ABSENT}
+def _digests(reads: Reads, partition: Partition, source: Table, ledger: Ledger) -> dict[str, str]:
+    one = same(reads, partition, source)
+    if one is not ALL:
+        state = ledger.state(reads.key, one)
+        return {f"{reads.key}@{one}" if one else reads.key: state.digest if state else ABSENT}
+    if not (source.is_daily and isinstance(partition, date)):
+        return {f"{reads.key}@*": ledger.history(reads.key)}
     if reads.first is None:
-        last = day + timedelta(reads.last)
+        last = partition + timedelta(reads.last)
         return {f"{reads.key}@..{last}": ledger.history(reads.key, last)}
-    window = [day + timedelta(offset) for offset in range(reads.first, reads.last + 1)]
+    window = [partition + timedelta(offset) for offset in range(reads.first, reads.last + 1)]
     found = {each: ledger.state(reads.key, each) for each in window}
     # A day of a table is an input of many partitions: its name is kept in memory once.
     return {sys.intern(f"{reads.key}@{each}"): state.digest if state else ABSENT for each, state in found.items()}
 
 
-def reasons(table: Table, day: date | None, tables: Mapping[str, Table], ledger: Ledger) -> tuple[str, ...]:
-    """Why a partition is stale; empty when it is up to date, or when the table has none of this day."""
-    if day is not None and not table.has(day):
+def same(reads: Reads, partition: Partition, source: Table) -> Partition:
+    """The one partition of a source that a partition is made from: its whole or the same shard; ``ALL`` where it may be several."""
+    if source.partitioned_by is None:
+        return None
+    return partition if source.is_sharded and isinstance(partition, str) and reads.first is not None else ALL
+
+
+def awaited(table: Table, partition: Partition, tables: Mapping[str, Table], ledger: Ledger) -> list[str]:
+    """The inputs without which there is nothing to make yet, and that are not there or empty."""
+    waiting = []
+    for reads in table.reads:
+        one = same(reads, partition, tables[reads.key])
+        states = ledger.states(reads.key).values() if one is ALL else [ledger.state(reads.key, one)]
+        if reads.awaited and not any(state and state.rows for state in states):
+            waiting.append(reads.key)
+    return waiting
+
+
+def reasons(table: Table, partition: Partition, tables: Mapping[str, Table], ledger: Ledger) -> tuple[str, ...]:
+    """Why a partition is stale; empty when it is up to date, when there is none of this day, or when it waits for an input."""
+    if not table.has(partition) or awaited(table, partition, tables, ledger):
         return ()
-    state = ledger.state(table.key, day)
+    state = ledger.state(table.key, partition)
     if state is None:
         return ("never made",)
-    now, then = recipe_now(table, day, tables, ledger), state.recipe
+    now, then = recipe_now(table, partition, tables, ledger), state.recipe
     found = [f"code version {then.code_version} is now {now.code_version}"] if then.code_version != now.code_version else []
     changed = [name for name in now.inputs.keys() | then.inputs.keys() if now.inputs.get(name) != then.inputs.get(name)]
     return (*found, *(f"input changed: {name}" for name in sorted(changed)))
@@ -134,25 +157,41 @@ def reasons(table: Table, day: date | None, tables: Mapping[str, Table], ledger:
 def plan(tables: Mapping[str, Table], keys: Iterable[str], days: Sequence[date], ledger: Ledger) -> list[Stale]:
     """All that is stale among these tables and days, and what may become so on the way, in the order of making it.
 
-    Days outside the given ones are taken as they are.
+    Days outside the given ones are taken as they are. Of sharded tables all shards are looked at that their inputs have.
     """
     found: list[Stale] = []
-    dirty: set[tuple[str, date]] = set()
+    dirty: set[tuple[str, Partition]] = set()
     for table in in_order(tables, keys):
-        for day in filter(table.has, days):
-            why = reasons(table, day, tables, ledger)
-            upstream = sorted({read.key for read in table.reads if tables[read.key].is_daily and _touches(read, day, dirty)})
+        for partition in partitions_of(table, days, tables, ledger):
+            if set(awaited(table, partition, tables, ledger)) - {key for key, _ in dirty}:
+                continue
+            why = reasons(table, partition, tables, ledger)
+            upstream = sorted({read.key for read in table.reads if _touches(read, partition, tables[read.key], dirty)})
             why += tuple(f"may change: {key}" for key in upstream)
             if why:
-                found.append(Stale(table.key, day, why))
-                dirty.add((table.key, day))
+                found.append(Stale(table.key, partition, why))
+                dirty.add((table.key, partition))
     return found
 
 
-def _touches(reads: Reads, day: date, dirty: set[tuple[str, date]]) -> bool:
-    last = day + timedelta(reads.last)
+def partitions_of(table: Table, days: Sequence[date], tables: Mapping[str, Table], ledger: Ledger) -> Sequence[Partition]:
+    """The partitions that a table has or should have: of the given days, of the shards that its inputs have, or its whole."""
+    if table.is_daily:
+        return [day for day in days if table.has(day)]
+    if not table.is_sharded:
+        return [None]
+    sources = [read.key for read in table.reads if tables[read.key].is_sharded]
+    return sorted({name for key in (table.key, *sources) for name in ledger.states(key)})
+
+
+def _touches(reads: Reads, partition: Partition, source: Table, dirty: set[tuple[str, Partition]]) -> bool:
+    if (one := same(reads, partition, source)) is not ALL:
+        return (reads.key, one) in dirty
+    if not (source.is_daily and isinstance(partition, date)):
+        return any(key == reads.key for key, _ in dirty)
+    day, last = partition, partition + timedelta(reads.last)
     if reads.first is None:
-        return any(key == reads.key and each <= last for key, each in dirty)
+        return any(key == reads.key and isinstance(each, date) and each <= last for key, each in dirty)
     return any((reads.key, day + timedelta(offset)) in dirty for offset in range(reads.first, reads.last + 1))
 
 

@@ -75,7 +75,7 @@ def undisturbed(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_plan_tells_what_is_stale_and_why(landed: Path) -> None:
     found = spotify_ai(landed, "backfill", "plan", "--from", str(day(3)), "--to", str(day(4)), "--select", "listening/plays")
-    assert [(each["table"], each["day"], each["reasons"]) for each in found["stale"]] == [
+    assert [(each["table"], each["partition"], each["reasons"]) for each in found["stale"]] == [
         (PLAYS.key, str(day(number)), ["never made"]) for number in (3, 4)
     ]
     assert found["seconds"][PLAYS.key] > 0
@@ -236,6 +236,6 @@ def test_a_run_takes_a_month_and_of_small_days_up_to_a_year(lake: Lake, monkeypa
 def test_a_plan_is_bounded_by_its_days(lake: Lake) -> None:
     land(lake, range(3))
     stale = make_plan(lake, select_tables([]), day(1), day(1)).stale
-    assert {each.day for each in stale} == {day(1)}
-    assert make_plan(lake, select_tables([]), None, None).stale[-1].day == day(2)
+    assert {each.partition for each in stale} == {day(1)}
+    assert make_plan(lake, select_tables([]), None, None).stale[-1].partition == day(2)
     assert make_plan(lake, select_tables([]), date(2020, 1, 1), date(2020, 1, 1) + timedelta(days=1)).stale != []

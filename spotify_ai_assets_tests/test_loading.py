@@ -13,7 +13,7 @@ from spotify_ai_assets.contracts import Column, Reads, Table
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import CommitConflictError, LockTimeoutError
 from spotify_ai_assets.listening.contracts import EVENTS
-from spotify_ai_assets.loading import asset_key, daily_table
+from spotify_ai_assets.loading import asset_key, made_table
 from spotify_ai_assets.making import Inputs
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.lake import Lake
@@ -30,14 +30,14 @@ FIRST = Table(
 SECOND = replace(FIRST, key="listening/second", reads=(Reads(FIRST.key),))
 
 
-@daily_table(FIRST)
+@made_table(FIRST)
 def first(read: Inputs) -> pl.DataFrame:
     """Rows by country."""
     rows = read(EVENTS.key).group_by("country").agg(rows=pl.len().cast(pl.Int64)).collect()
     return rows.select(pl.lit(read.day).alias("day"), "country", "rows")
 
 
-@daily_table(SECOND)
+@made_table(SECOND)
 def second(read: Inputs) -> pl.DataFrame:
     """The same again."""
     return read(FIRST.key).collect()
@@ -117,7 +117,7 @@ def test_a_range_makes_the_days_around_a_refused_one(busy: Busy, instance: dg.Da
 
 
 def test_an_error_of_a_table_s_function_is_told_without_its_message(lake: Lake, instance: dg.DagsterInstance, settings: Settings) -> None:
-    @daily_table(FIRST)
+    @made_table(FIRST)
     def broken(read: Inputs) -> pl.DataFrame:
         """Fails with a person's name in its message."""
         raise ValueError("Ada Lovelace")
@@ -184,4 +184,4 @@ def test_every_made_table_has_its_pool_and_runs_a_range_as_one() -> None:
         if table.reads:
             node = graph.get(asset_key(table))
             assert node.pools == {table.key.replace("/", "_")}
-            assert node.backfill_policy == dg.BackfillPolicy.single_run()
+            assert node.backfill_policy == (dg.BackfillPolicy.single_run() if table.partitioned_by else None)

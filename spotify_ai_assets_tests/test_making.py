@@ -14,7 +14,7 @@ from spotify_ai_assets.listening.days import count_tracks
 from spotify_ai_assets.listening.insight.contracts import CHANGE_POINTS
 from spotify_ai_assets.listening.plays import clean_plays
 from spotify_ai_assets.listening.sessions import settle_sessions
-from spotify_ai_assets.making import Inputs, Made, make_days
+from spotify_ai_assets.making import Inputs, Made, make_partitions
 from spotify_ai_assets.resources.lake import Lake, Origin
 from spotify_ai_assets.staleness import Ledger, reasons
 
@@ -36,7 +36,7 @@ def charts(read: Inputs) -> pl.DataFrame:
 
 
 def make(table, function, days, lake: Lake, **options) -> list[Made]:
-    return list(make_days(table, function, days, lake, Ledger(lake.states), Origin("run", "trace"), **options))
+    return list(make_partitions(table, function, days, lake, Ledger(lake.states), Origin("run", "trace"), **options))
 
 
 def days(count: int) -> list[date]:
@@ -161,7 +161,7 @@ def test_a_late_listen_rebuilds_what_depends_on_it_and_stops_where_digests_agree
     corrected = pl.concat([corrected, corrected.head(1).with_columns(pl.col("started_at").dt.offset_by("1m"))])
     lake.write(EVENTS.key, corrected, day(4))
     remade = {
-        table.key: [(each.day - day(0)).days for each in make(table, function, days(12), lake, only_stale=True) if each.written]
+        table.key: [(each.partition - day(0)).days for each in make(table, function, days(12), lake, only_stale=True) if each.written]
         for table, function in chain
     }
     assert remade[PLAYS.key] == [4]
@@ -181,9 +181,9 @@ def test_missing_inputs_are_permanent() -> None:
 def test_small_days_share_a_commit_and_a_weekly_table_gets_its_sundays(lake: Lake) -> None:
     land(lake, range(15))
     made = make(PLAYS, plays, days(15), lake)
-    assert [each.day for each in made if each.written] == days(15)
+    assert [each.partition for each in made if each.written] == days(15)
     assert lake.table(PLAYS.key).version() == 1, "one commit after that of the table itself"
     table = replace(CHANGE_POINTS, reads=())
     made = make(table, lambda read: table.empty(), days(15), lake)
-    assert [each.day for each in made if each.written] == [day(6), day(13)]
+    assert [each.partition for each in made if each.written] == [day(6), day(13)]
     assert [each.reason for each in made] == [""] * 15

@@ -12,7 +12,7 @@ from spotify_ai_assets.staleness import ABSENT, Ledger, behind, in_order, plan, 
 
 _COLUMNS = (Column("day", pl.Date, "Day."), Column("id", pl.String, "Id."))
 RAW = Table("a/raw", _COLUMNS, ("id",), "team:a")
-WHOLE = Table("a/whole", _COLUMNS[1:], ("id",), "team:a", is_daily=False)
+WHOLE = Table("a/whole", _COLUMNS[1:], ("id",), "team:a", partitioned_by=None)
 CLEAN = Table("a/clean", _COLUMNS, ("id",), "team:a", reads=(Reads("a/raw"), Reads("a/whole")))
 CARRIED = Table("a/carried", _COLUMNS, ("id",), "team:a", reads=(Reads("a/clean"), Reads("a/carried", -1, -1, drives=False)))
 WINDOW = Table("a/window", _COLUMNS, ("id",), "team:a", reads=(Reads("a/clean", first=-2),))
@@ -44,7 +44,7 @@ class World:
 
     def stale(self, days: range) -> set[tuple[str, int]]:
         found = plan(TABLES, MADE, [day(number) for number in days], self.ledger())
-        return {(each.key, (each.day - day(0)).days) for each in found}
+        return {(each.key, (each.partition - day(0)).days) for each in found}
 
 
 def world(days: int = 6) -> World:
@@ -139,7 +139,7 @@ def test_a_weekly_table_is_stale_on_its_sundays_only() -> None:
     tables = {**TABLES, weekly.key: weekly}
     made.states[weekly.key] = {}
     found = plan(tables, [weekly.key], [day(number) for number in range(14)], made.ledger())
-    assert [each.day.weekday() for each in found] == [6, 6]
+    assert [each.partition.weekday() for each in found] == [6, 6]
     assert reasons(weekly, day(0), tables, made.ledger()) == ()
 
 

@@ -20,7 +20,7 @@ TABLE = Table(
     ),
     ("id",),
     "team:a",
-    is_daily=False,
+    partitioned_by=None,
 )
 GOOD = pl.DataFrame({"id": ["a", "b"], "who": ["1", "2"], "count": [0, 9], "kind": ["x", None]}, schema=TABLE.schema)
 

@@ -9,7 +9,7 @@ _OWNER = "team:catalog"
 ARTISTS = Table(
     key="catalog/artists",
     owner=_OWNER,
-    is_daily=False,
+    partitioned_by=None,
     primary_key=("artist_id",),
     columns=(
         Column("artist_id", pl.String, "The artist's id, from its folded name.", pattern=r"artist:[0-9a-f]{20}"),
@@ -22,7 +22,7 @@ ARTISTS = Table(
 ALBUMS = Table(
     key="catalog/albums",
     owner=_OWNER,
-    is_daily=False,
+    partitioned_by=None,
     primary_key=("album_id",),
     columns=(
         Column("album_id", pl.String, "The album's id at its source."),
@@ -36,7 +36,7 @@ ALBUMS = Table(
 TRACKS = Table(
     key="catalog/tracks",
     owner=_OWNER,
-    is_daily=False,
+    partitioned_by=None,
     primary_key=("track_id",),
     columns=(
         Column("track_id", pl.String, "The track's id, as in every listen of it."),

@@ -22,7 +22,7 @@ from spotify_ai_assets.listening.contracts import (
 from spotify_ai_assets.listening.days import count_artists, count_countries, count_listener_tracks, count_tracks
 from spotify_ai_assets.listening.plays import clean_plays
 from spotify_ai_assets.listening.sessions import settle_sessions
-from spotify_ai_assets.loading import daily_table, landed_table
+from spotify_ai_assets.loading import landed_table, made_table
 from spotify_ai_assets.making import Inputs
 
 
@@ -62,7 +62,7 @@ def chart_entries() -> None:
     """Published charts, such as Spotify's daily and weekly ones, as their files state them."""
 
 
-@daily_table(PLAYS, picture=pictures.plays_by_track, freshness_policy=DAILY_BY_MORNING)
+@made_table(PLAYS, picture=pictures.plays_by_track, freshness_policy=DAILY_BY_MORNING)
 def plays(read: Inputs) -> pl.DataFrame:
     """Plays: listens cleaned and freed of duplicates, each marked as stream, skipped and completed.
 
@@ -72,7 +72,7 @@ def plays(read: Inputs) -> pl.DataFrame:
     return clean_plays(read("listening/events"), read.day)
 
 
-@daily_table(SESSIONS, picture=pictures.session_lengths)
+@made_table(SESSIONS, picture=pictures.session_lengths)
 def sessions(read: Inputs) -> pl.DataFrame:
     """Listening sessions: a listener's plays with no pause of more than 30 minutes between them.
 
@@ -82,7 +82,7 @@ def sessions(read: Inputs) -> pl.DataFrame:
     return settle_sessions(read("listening/plays"), read("listening/sessions"), read.day)
 
 
-@daily_table(LISTENER_TRACK_DAYS, picture=pictures.plays_by_track)
+@made_table(LISTENER_TRACK_DAYS, picture=pictures.plays_by_track)
 def listener_track_days(read: Inputs) -> pl.DataFrame:
     """What each listener played on a day, by track and country.
 
@@ -91,25 +91,25 @@ def listener_track_days(read: Inputs) -> pl.DataFrame:
     return count_listener_tracks(read("listening/plays"), read.day)
 
 
-@daily_table(TRACK_DAYS, picture=pictures.top_tracks)
+@made_table(TRACK_DAYS, picture=pictures.top_tracks)
 def track_days(read: Inputs) -> pl.DataFrame:
     """Plays, streams, skips, completions, played time and listeners of each track, by country."""
     return count_tracks(read("listening/plays"), read.day)
 
 
-@daily_table(ARTIST_DAYS, picture=pictures.top_artists)
+@made_table(ARTIST_DAYS, picture=pictures.top_artists)
 def artist_days(read: Inputs) -> pl.DataFrame:
     """Plays, streams, skips, completions, played time and listeners of each artist, by country."""
     return count_artists(read("listening/plays"), read.day)
 
 
-@daily_table(COUNTRY_DAYS, picture=pictures.streams_by_country)
+@made_table(COUNTRY_DAYS, picture=pictures.streams_by_country)
 def country_days(read: Inputs) -> pl.DataFrame:
     """Plays, streams, skips, completions, played time and listeners of each country, by kind of device."""
     return count_countries(read("listening/plays"), read.day)
 
 
-@daily_table(CHARTS, picture=pictures.chart_top, freshness_policy=DAILY_BY_MORNING)
+@made_table(CHARTS, picture=pictures.chart_top, freshness_policy=DAILY_BY_MORNING)
 def charts(read: Inputs) -> pl.DataFrame:
     """The top 200 of the day, and on Sundays of the week, for each country and for all together.
 

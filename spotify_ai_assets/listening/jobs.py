@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from spotify_ai_assets.catalog.pictures import PICTURES as CATALOG_PICTURES
+from spotify_ai_assets.contracts import name_of
 from spotify_ai_assets.errors import PlatformError, TransientError
 from spotify_ai_assets.listening.contracts import TABLES
 from spotify_ai_assets.listening.intake import Intake
@@ -14,7 +15,6 @@ from spotify_ai_assets.listening.pictures import PICTURES as LISTENING_PICTURES
 from spotify_ai_assets.loading import asset_key, partition_metadata, schedule, sensor, show_partition
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.making import tell_place
-from spotify_ai_assets.resources.lake import WHOLE
 from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES as ALL_TABLES
@@ -81,7 +81,7 @@ def _record(context: dg.OpExecutionContext, intake: Intake, lake) -> None:
     """One materialisation for each partition that changed; the newest of a table with a preview and a plot."""
     for key, days in intake.touched.items():
         table, states = ALL_TABLES[key], lake.states(key)
-        names = sorted(WHOLE if day is None else day.isoformat() for day in days)
+        names = sorted(map(name_of, days))
         for name in names:
             metadata = partition_metadata(states[name])
             if name == names[-1]:

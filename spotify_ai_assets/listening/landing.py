@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
 KEY_VARIABLE = "SPOTIFY_AI_LANDING_KEY"
+AUDIO = "audio"
+"""The folder of the spool in which audio lands."""
+
 _CHUNK = 16 * 2**20
 _UNFINISHED = (".part", ".tmp", ".crdownload")
 _LOG = logging.getLogger(__name__)
@@ -192,8 +195,8 @@ def what_landed(folder: Path) -> str | None:
 
 
 def _landed(folder: Path) -> list[Path]:
-    # A spool in which nothing ever landed need not exist.
-    return list_files(folder) if folder.exists() else []
+    # A spool in which nothing ever landed need not exist; its folder of audio is another domain's.
+    return [path for path in list_files(folder) if path.relative_to(folder).parts[:1] != (AUDIO,)] if folder.exists() else []
 
 
 def _may_be_file(path: Path) -> bool:

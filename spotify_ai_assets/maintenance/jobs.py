@@ -26,11 +26,14 @@ _NEWEST = 10_000
 _SETTLED = "spotify_ai/settled"
 MADE = [table for table in TABLES.values() if table.is_daily and table.reads]
 """The daily tables that are made from others."""
+UNDATED = [table for table in TABLES.values() if not table.is_daily and table.reads and not table.is_model]
+"""The sharded and whole tables that are made from others whenever those change."""
 SOURCES = sorted({reads.key for table in MADE for reads in table.reads if TABLES[reads.key].is_daily and not TABLES[reads.key].reads})
 """The daily tables that others are made from and that intake fills."""
 
 _assets = dg.AssetSelection.assets(*(asset_key(table) for table in MADE))
 _contracts = dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(table), CONTRACT_CHECK) for table in MADE))
+_all_contracts = dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(table), CONTRACT_CHECK) for table in TABLES.values() if table.reads))
 
 
 backfill = dg.define_asset_job(
@@ -41,7 +44,7 @@ backfill = dg.define_asset_job(
 
 verify = dg.define_asset_job(
     "verify",
-    selection=dg.AssetSelection.all_asset_checks() - _contracts,
+    selection=dg.AssetSelection.all_asset_checks() - _all_contracts,
     description=_("Runs the checks of all assets without making anything."),
 )
 
@@ -99,7 +102,8 @@ def stale_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     if memory.refused:  # what only waits for a refused day is not stale
         stale = plan(TABLES, keys, [day for day in days if str(day) not in memory.refused], ledger)
     waiting = [date.fromisoformat(name) for name in memory.refused]
-    ranges = {_brief([(str(day), state.get(str(day))) for day in chunk]): chunk for chunk in chunks({each.day for each in stale}, waiting)}
+    found = {each.partition for each in stale if isinstance(each.partition, date)}
+    ranges = {_brief([(str(day), state.get(str(day))) for day in chunk]): chunk for chunk in chunks(found, waiting)}
     memory.ranges = [each for each in memory.ranges if each in ranges]
     requests = []
     if fresh := [each for each in ranges if each not in memory.ranges]:
@@ -119,7 +123,7 @@ def _state(stale: Iterable[Stale], ledger: Ledger) -> dict[str, str]:
     found: dict[str, list[tuple[str, Recipe]]] = defaultdict(list)
     for each in stale:
         if any(not reason.startswith("may change") for reason in each.reasons):
-            found[str(each.day)].append((each.key, recipe_now(TABLES[each.key], each.day, TABLES, ledger)))
+            found[str(each.partition)].append((each.key, recipe_now(TABLES[each.key], each.partition, TABLES, ledger)))
     return {
         name: _brief(sorted((key, recipe.code_version, sorted(recipe.inputs.items())) for key, recipe in recipes))
         for name, recipes in found.items()
@@ -174,7 +178,7 @@ def report_unrecorded(instance: dg.DagsterInstance, lake: Lake, runs: Collection
         for name in made.keys() - _recorded(instance, table, made):
             state = made[name]
             instance.report_runless_asset_event(
-                dg.AssetMaterialization(asset_key(table), partition=name if table.is_daily else None, metadata=partition_metadata(state))
+                dg.AssetMaterialization(asset_key(table), partition=name or None, metadata=partition_metadata(state))
             )
             told += 1
     return told
@@ -182,7 +186,7 @@ def report_unrecorded(instance: dg.DagsterInstance, lake: Lake, runs: Collection
 
 def _recorded(instance: dg.DagsterInstance, table: Table, made: Mapping[str, State]) -> set[str]:
     """The partitions whose newest materialisation has the digest that they have in the lake."""
-    wanted = dg.AssetRecordsFilter(asset_key(table), asset_partitions=sorted(made) if table.is_daily else None)
+    wanted = dg.AssetRecordsFilter(asset_key(table), asset_partitions=sorted(made) if table.partitioned_by else None)
     found: dict[str, str] = {}
     for record in instance.fetch_materializations(wanted, limit=_NEWEST).records:
         if record.asset_materialization and (digest := record.asset_materialization.metadata.get("digest")):

@@ -3,7 +3,7 @@
 import polars as pl
 
 from spotify_ai_assets.automation import WHEN_INPUTS_CHANGE
-from spotify_ai_assets.loading import daily_table
+from spotify_ai_assets.loading import made_table
 from spotify_ai_assets.making import Inputs
 from spotify_ai_assets.reports.anomalies import summarise_anomalies
 from spotify_ai_assets.reports.cohorts import summarise_cohorts
@@ -14,7 +14,7 @@ from spotify_ai_assets.reports.weekly_trends import summarise_week
 from spotify_ai_assets.reports.year_in_review import summarise_year
 
 
-@daily_table(DAILY_LISTENING, afterwards=publish_days, automation_condition=WHEN_INPUTS_CHANGE)
+@made_table(DAILY_LISTENING, afterwards=publish_days, automation_condition=WHEN_INPUTS_CHANGE)
 def daily_listening(read: Inputs) -> pl.DataFrame:
     """The day's page: headline numbers, charts, top artists, countries, devices and data quality, in three languages.
 
@@ -31,7 +31,7 @@ def daily_listening(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(WEEKLY_TRENDS, afterwards=publish_weeks)
+@made_table(WEEKLY_TRENDS, afterwards=publish_weeks)
 def weekly_trends(read: Inputs) -> pl.DataFrame:
     """The week's page, made on Sundays: rising tracks and artists, moves on the charts, new levels, forecasts, in three languages.
 
@@ -49,7 +49,7 @@ def weekly_trends(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(ANOMALIES, afterwards=publish_anomalies, automation_condition=WHEN_INPUTS_CHANGE)
+@made_table(ANOMALIES, afterwards=publish_anomalies, automation_condition=WHEN_INPUTS_CHANGE)
 def anomalies(read: Inputs) -> pl.DataFrame:
     """The day's page of what is wrong: suspicious streams with their evidence and unusual volumes, in three languages.
 
@@ -68,7 +68,7 @@ def anomalies(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(COHORTS, afterwards=publish_cohorts)
+@made_table(COHORTS, afterwards=publish_cohorts)
 def cohorts(read: Inputs) -> pl.DataFrame:
     """The week's page on listeners, made on Sundays: retention, skips and completions, genres, two ways to share the pool.
 
@@ -83,7 +83,7 @@ def cohorts(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(YEAR_IN_REVIEW, afterwards=publish_years)
+@made_table(YEAR_IN_REVIEW, afterwards=publish_years)
 def year_in_review(read: Inputs) -> pl.DataFrame:
     """The year so far, made on the last day of each month: everybody's hours, tracks, artists, genres, months and weekdays.
 

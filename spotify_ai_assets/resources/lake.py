@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
-from spotify_ai_assets.contracts import DAY, Table
+from spotify_ai_assets.contracts import DAY, SHARD, WHOLE, Partition, Table, name_of
 from spotify_ai_assets.errors import CommitConflictError, EmptyPartitionError, MissingInputError, TransientError
 from spotify_ai_assets.resources import lake_care, lake_log
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake_log import HISTORY_DAYS
 from spotify_ai_assets.resources.lake_rows import RecentRows, checked
-from spotify_ai_assets.resources.lake_states import WHOLE, Origin, Recipe, State, Written, from_footer, join_states, to_footer
+from spotify_ai_assets.resources.lake_states import Origin, Recipe, State, Written, from_footer, join_states, to_footer
 from spotify_ai_assets.resources.locks import Locks
 from spotify_ai_assets.resources.storage import Storage
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HISTORY_DAYS", "WHOLE", "Lake", "Origin", "Recipe", "State", "Written"]
 
-Day = TypeVar("Day", bound=date | None)
-"""A day of a daily table; ``None`` stands for the whole of another."""
+Part = TypeVar("Part", bound=Partition)
 
 _ATTEMPTS = 25
 _THREADS = 4
 _BATCH_PARTITIONS, _BATCH_ROWS = 31, 100_000
 _RECENT_BYTES = 2**30
+_HIVE = {DAY: {DAY: pl.Date}, SHARD: {SHARD: pl.String}}
 _LOG = logging.getLogger(__name__)
 
 
@@ -98,7 +98,7 @@ class Lake:
     ) -> pl.LazyFrame:
         """The rows of a table, of all its days or of those from ``first`` to ``last``, both included.
 
-        Rows come in the order of their days; within a day, or a table that is not daily, sorted by key where it was written
+        Rows come in the order of their days or shards; within one, or a table that is not daily, sorted by key where it was written
         at once. A column that the contract gained later is null in rows written before.
 
         Raises:
@@ -110,9 +110,9 @@ class Lake:
             return contract.empty().lazy()
         files = lake_log.live_files(table, contract)
         if first is not None and contract.is_daily:
-            files = files.filter(pl.col("partition") >= _name(first))
+            files = files.filter(pl.col("partition") >= name_of(first))
         if last is not None and contract.is_daily:
-            files = files.filter(pl.col("partition") <= _name(last))
+            files = files.filter(pl.col("partition") <= name_of(last))
         return self._scan(contract, files["path"].to_list())
 
     def open(self, key: str, states: Iterable[State], *, from_disk: bool = False) -> pl.LazyFrame:
@@ -128,7 +128,7 @@ class Lake:
         return self._scan(contract, paths) if rows is None else rows
 
     def states(self, key: str) -> dict[str, State]:
-        """Every partition's state, by its name: an ISO date, or ``WHOLE``.
+        """Every partition's state, by its name: an ISO date, a shard, or ``WHOLE``.
 
         Raises:
             TransientError: A file is not there or not whole.
@@ -136,7 +136,7 @@ class Lake:
         table = self.table(key)
         return {} if table is None else self._states(key, lake_log.live_files(table, self._contract(key)))
 
-    def state(self, key: str, day: date | None) -> State | None:
+    def state(self, key: str, partition: Partition) -> State | None:
         """One partition's state, or ``None`` where there is none.
 
         Raises:
@@ -144,8 +144,8 @@ class Lake:
         """
         if (table := self.table(key)) is None:
             return None
-        files = lake_log.live_files(table, self._contract(key)).filter(pl.col("partition") == _name(day))
-        return self._states(key, files).get(_name(day))
+        files = lake_log.live_files(table, self._contract(key)).filter(pl.col("partition") == name_of(partition))
+        return self._states(key, files).get(name_of(partition))
 
     # Writing -----------------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Lake:
         self,
         key: str,
         frame: pl.DataFrame,
-        day: date | None = None,
+        partition: Partition = None,
         *,
         recipe: Recipe | None = None,
         origin: Origin | None = None,
@@ -167,7 +167,7 @@ class Lake:
         Args:
             key: The table's key.
             frame: All rows of the partition, in any order, exactly the contract's columns.
-            day: The day, for a daily table.
+            partition: The day or the shard, for a table that has them.
             recipe: How the rows were made.
             origin: Which run made them.
             driving_rows: Rows in the inputs that drive this partition; ``None`` where it has none.
@@ -178,38 +178,38 @@ class Lake:
             EmptyPartitionError: No rows although the inputs have some.
             CommitConflictError: Another writer replaced this partition meanwhile.
         """
-        with self.batch(key, [day], origin=origin) as batch:
-            written = batch.put(frame, day, recipe=recipe, driving_rows=driving_rows, seconds=seconds)
+        with self.batch(key, [partition], origin=origin) as batch:
+            written = batch.put(frame, partition, recipe=recipe, driving_rows=driving_rows, seconds=seconds)
         return replace(written, version=batch.version)
 
-    def batch(self, key: str, days: Iterable[date | None], *, origin: Origin | None = None) -> "Batch":
+    def batch(self, key: str, partitions: Iterable[Partition], *, origin: Origin | None = None) -> "Batch":
         """Replace several partitions, the ones that are put until a flush in one commit.
 
         Args:
             key: The table's key.
-            days: The days that may be put.
+            partitions: Those that may be put.
             origin: Which run makes them.
         """
-        return Batch(self, self._contract(key), [_name(day) for day in days], origin or Origin())
+        return Batch(self, self._contract(key), [name_of(each) for each in partitions], origin or Origin())
 
     def update(
         self,
         key: str,
-        days: Iterable[Day],
-        change: Callable[[Day, pl.DataFrame], pl.DataFrame],
+        partitions: Iterable[Part],
+        change: Callable[[Part, pl.DataFrame], pl.DataFrame],
         *,
         origin: Origin | None = None,
         transaction: str | None = None,
-    ) -> dict[Day, Written]:
-        """Read days, change them, and commit all of them or none.
+    ) -> dict[Part, Written]:
+        """Read partitions, change them, and commit all of them or none.
 
-        When another commit came first, the days are read and changed anew: nothing that another writer added is lost.
-        ``change`` may therefore be called more than once for a day, and for several days at the same time.
+        When another commit came first, they are read and changed anew: nothing that another writer added is lost.
+        ``change`` may therefore be called more than once for a partition, and for several at the same time.
 
         Args:
             key: The table's key.
-            days: The days to change; ``None`` alone for the whole of a table that is not daily.
-            change: Gives the new rows of a day from its present rows.
+            partitions: The days or shards to change; ``None`` alone for the whole of a table that has none.
+            change: Gives the new rows of a partition from its present rows.
             origin: Which run does it.
             transaction: Names this update; noted in the log with the commit.
 
@@ -217,20 +217,20 @@ class Lake:
             ContractError: The changed rows break the contract.
             CommitConflictError: Other writers won every race.
         """
-        contract, days = self._contract(key), list(dict.fromkeys(days))
-        names = [_name(day) for day in days]
+        contract, parts = self._contract(key), list(dict.fromkeys(partitions))
+        names = [name_of(part) for part in parts]
         with self._writing(contract, names) as (table, files):
             for _ in range(_ATTEMPTS):
                 with ThreadPoolExecutor(_THREADS) as pool:  # the disk's syncs overlap
-                    remade = dict(zip(days, pool.map(self._remaker(contract, files, change, origin or Origin()), days), strict=True))
-                new = {_name(day): (old, state, add) for day, (old, state, add) in remade.items() if add is not None}
+                    remade = dict(zip(parts, pool.map(self._remaker(contract, files, change, origin or Origin()), parts), strict=True))
+                new = {name_of(part): (old, state, add) for part, (old, state, add) in remade.items() if add is not None}
                 version: int | None = table.version()
                 if new:
                     added, removed = [add for *_, add in new.values()], tuple(path for old, *_ in new.values() if old for path in old.paths)
                     states = {name: state for name, (_, state, _) in new.items()}
                     version = lake_log.commit(self.storage, contract, table, added, removed, states, transaction)
                 if version is not None:
-                    return {day: Written(state, is_new=add is not None, version=version) for day, (_, state, add) in remade.items()}
+                    return {part: Written(state, is_new=add is not None, version=version) for part, (_, state, add) in remade.items()}
                 table, files = self._open_to_write(contract, names)
         raise CommitConflictError(f"{key}: other writers won every race for a commit")
 
@@ -328,25 +328,25 @@ class Lake:
         return table, lake_log.live_files(table, contract).filter(pl.col("partition").is_in(names))
 
     def _remaker(
-        self, contract: Table, files: pl.DataFrame, change: Callable[[Day, pl.DataFrame], pl.DataFrame], origin: Origin
-    ) -> "Callable[[Day], tuple[State | None, State, AddAction | None]]":
-        """Gives for a day its old state, its new one, and the file to add where the rows differ."""
+        self, contract: Table, files: pl.DataFrame, change: Callable[[Part, pl.DataFrame], pl.DataFrame], origin: Origin
+    ) -> "Callable[[Part], tuple[State | None, State, AddAction | None]]":
+        """Gives for a partition its old state, its new one, and the file to add where the rows differ."""
         states = self._states(contract.key, files)
 
-        def remake(day: Day) -> "tuple[State | None, State, AddAction | None]":
-            old = states.get(_name(day))
-            rows = checked(contract, change(day, self._scan(contract, list(old.paths) if old else []).collect()), day)
+        def remake(part: Part) -> "tuple[State | None, State, AddAction | None]":
+            old = states.get(name_of(part))
+            rows = checked(contract, change(part, self._scan(contract, list(old.paths) if old else []).collect()), part)
             made = State(digest(rows), rows.height, 0, Recipe(contract.code_version), origin, 0.0, ())
             if (old.digest == made.digest) if old else rows.is_empty():
                 return old, old or made, None
-            add, state = self._put(contract, rows, _name(day), made)
+            add, state = self._put(contract, rows, name_of(part), made)
             return old, state, add
 
         return remake
 
     def _put(self, contract: Table, rows: pl.DataFrame, name: str, made: State) -> "tuple[AddAction, State]":
         """Write the rows to a new file, which is no part of the table before a commit names it."""
-        folder = f"{DAY}={name}/" if contract.is_daily else ""
+        folder = f"{contract.partitioned_by}={name}/" if contract.partitioned_by else ""
         path = f"{folder}{uuid.uuid4().hex}.parquet"
         is_public = all(column.personal == "none" for column in contract.columns)
         size = self.storage.write(contract.key, path, rows, statistics=is_public, metadata=to_footer(made))
@@ -360,9 +360,9 @@ class Lake:
         return pl.scan_parquet(
             [self.storage.uri(contract.key, path) for path in paths],
             glob=False,
-            schema=pl.Schema({name: dtype for name, dtype in contract.schema.items() if not (contract.is_daily and name == DAY)}),
-            hive_partitioning=contract.is_daily,
-            hive_schema={DAY: pl.Date} if contract.is_daily else None,
+            schema=pl.Schema({name: dtype for name, dtype in contract.schema.items() if name != contract.partitioned_by}),
+            hive_partitioning=contract.partitioned_by is not None,
+            hive_schema=_HIVE[contract.partitioned_by] if contract.partitioned_by else None,
             missing_columns="insert",
             extra_columns="ignore",
         ).select(list(contract.schema))
@@ -413,17 +413,17 @@ class Batch:
     def put(
         self,
         frame: pl.DataFrame,
-        day: date | None = None,
+        partition: Partition = None,
         *,
         recipe: Recipe | None = None,
         driving_rows: int | None = None,
         seconds: float = 0.0,
     ) -> Written:
         """Replace a partition by these rows at the next flush; arguments and errors as in ``Lake.write``."""
-        lake, contract, name = self._lake, self._contract, _name(day)
+        lake, contract, name = self._lake, self._contract, name_of(partition)
         if frame.is_empty() and driving_rows:
             raise EmptyPartitionError(f"{contract.key}: {name or 'the table'} came out empty although its inputs have {driving_rows} rows")
-        rows = checked(contract, frame, day)
+        rows = checked(contract, frame, partition)
         made = State(digest(rows), rows.height, 0, recipe or Recipe(), self._origin, seconds, ())
         self._open()
         before = self._before.get(name)
@@ -469,7 +469,3 @@ class Batch:
             ):
                 break
         raise CommitConflictError(f"{contract.key}: {', '.join(states) or 'the table'} was replaced by another writer meanwhile")
-
-
-def _name(day: date | None) -> str:
-    return WHOLE if day is None else day.isoformat()

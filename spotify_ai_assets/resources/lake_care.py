@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.contracts import WHOLE, Table
 from spotify_ai_assets.errors import PermanentError
 from spotify_ai_assets.resources.lake_log import ERASED_BEFORE, HISTORY_DAYS, live_files, no_hooks, open_table, removal
-from spotify_ai_assets.resources.lake_states import WHOLE
 from spotify_ai_assets.resources.storage import Storage
 
 if TYPE_CHECKING:

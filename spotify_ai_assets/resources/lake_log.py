@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from spotify_ai_assets.contracts import DAY, Table
+from spotify_ai_assets.contracts import WHOLE, Table
 from spotify_ai_assets.errors import HistoryErasedError, PermanentError, TransientError
-from spotify_ai_assets.resources.lake_states import WHOLE, State
+from spotify_ai_assets.resources.lake_states import State
 from spotify_ai_assets.resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def _metadata(contract: Table, states: Mapping[str, State]) -> dict[str, object]
 def live_files(table: "DeltaTable", contract: Table) -> pl.DataFrame:
     """Live files in the order of their partitions: path, partition, rows, size."""
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
-    partition = pl.col(f"partition.{DAY}").cast(pl.String) if contract.is_daily and actions.height else pl.lit(WHOLE)
+    by = contract.partitioned_by
+    partition = pl.col(f"partition.{by}").cast(pl.String) if by and actions.height else pl.lit(WHOLE)
     return actions.select("path", partition.alias("partition"), rows="num_records", size="size_bytes").sort("partition", "path")
 
 
@@ -216,7 +217,7 @@ def _partition_values(path: str) -> dict[str, str | None]:
 
 
 def _partition_by(contract: Table) -> list[str] | None:
-    return [DAY] if contract.is_daily else None
+    return [contract.partitioned_by] if contract.partitioned_by else None
 
 
 def _schema(contract: Table) -> "Schema":

@@ -5,11 +5,10 @@ Types are compared, never cast. Which values a column may hold is the blocking c
 
 import threading
 from collections.abc import Sequence
-from datetime import date
 
 import polars as pl
 
-from spotify_ai_assets.contracts import DAY, Table
+from spotify_ai_assets.contracts import Partition, Table
 from spotify_ai_assets.errors import ContractError
 
 
@@ -35,9 +34,10 @@ class RecentRows:
         self._lock = threading.Lock()
 
     def keep(self, contract: Table, path: str, rows: pl.DataFrame) -> None:
-        """Remember the rows of a file, without the day that its path names."""
-        day = {DAY: pl.lit(date.fromisoformat(path[len(DAY) + 1 :].partition("/")[0]))} if contract.is_daily else {}
-        whole = rows.with_columns(**day).select(list(contract.schema))
+        """Remember the rows of a file, without the day or shard that its path names."""
+        by = contract.partitioned_by
+        named = {by: pl.lit(contract.partition(path[len(by) + 1 :].partition("/")[0]))} if by else {}
+        whole = rows.with_columns(**named).select(list(contract.schema))
         with self._lock:
             if before := self._last.pop(contract.key, None):
                 self._keep_small(contract.key, *before)
@@ -64,15 +64,15 @@ class RecentRows:
         return (known[0] if len(known) == 1 else pl.concat(known, rechunk=True)).lazy()
 
 
-def checked(contract: Table, frame: pl.DataFrame, day: date | None) -> pl.DataFrame:
-    """The rows in the contract's column order, sorted by key; without ``day``, which is the name of the folder.
+def checked(contract: Table, frame: pl.DataFrame, partition: Partition) -> pl.DataFrame:
+    """The rows in the contract's column order, sorted by key; without the day or shard, which is the name of the folder.
 
     Raises:
-        ContractError: Columns, types, the day or the keys differ from the contract.
+        ContractError: Columns, types, the day or shard, or the keys differ from the contract.
     """
     _check_columns(contract, frame)
-    _check_day(contract, frame, day)
-    rows = frame.select([name for name in contract.schema if name != DAY or not contract.is_daily])
+    _check_partition(contract, frame, partition)
+    rows = frame.select([name for name in contract.schema if name != contract.partitioned_by])
     keys = frame.select(contract.primary_key)
     if any(column.null_count() for column in keys):
         raise ContractError(f"{contract.key}: a key column has missing values")
@@ -92,14 +92,15 @@ def _check_columns(contract: Table, frame: pl.DataFrame) -> None:
         raise ContractError(f"{contract.key}: columns differ from the contract; wrong {wrong}, missing {missing}")
 
 
-def _check_day(contract: Table, frame: pl.DataFrame, day: date | None) -> None:
-    if contract.is_daily != (day is not None):
-        raise ContractError(f"{contract.key}: " + ("a daily table is written by day" if contract.is_daily else "is not written by day"))
-    if not contract.is_daily or frame.is_empty():
+def _check_partition(contract: Table, frame: pl.DataFrame, partition: Partition) -> None:
+    by = contract.partitioned_by
+    if (by is None) != (partition is None) or contract.is_sharded != isinstance(partition, str):
+        raise ContractError(f"{contract.key}: is written " + (f"by {by}" if by else "as a whole"))
+    if by is None or frame.is_empty():
         return
-    days = frame[DAY]
-    if days.null_count() or days.min() != day or days.max() != day:
-        raise ContractError(f"{contract.key}: rows of another day than {day}")
+    found = frame[by]
+    if found.null_count() or found.min() != partition or found.max() != partition:
+        raise ContractError(f"{contract.key}: rows of another {by} than {partition}")
 
 
 def _repeated(keys: pl.DataFrame) -> int | None:

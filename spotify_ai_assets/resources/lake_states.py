@@ -10,9 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-WHOLE = ""
-"""The one partition of a table that is not daily."""
-
 _FOOTER = "spotify_ai"
 
 

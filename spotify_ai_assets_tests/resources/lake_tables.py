@@ -23,7 +23,7 @@ DAYS = Table(
     "team:x",
 )
 WHOLE = Table(
-    "a/whole", (Column("id", pl.String, "Key."), Column("x", pl.Float64, "Number.", nullable=True)), ("id",), "team:x", is_daily=False
+    "a/whole", (Column("id", pl.String, "Key."), Column("x", pl.Float64, "Number.", nullable=True)), ("id",), "team:x", partitioned_by=None
 )
 TABLES = by_key(DAYS, WHOLE)
 

@@ -31,7 +31,7 @@ SPINS = Table(
 STATIONS = Table(
     key="radio/stations",
     owner="team:radio",
-    is_daily=False,
+    partitioned_by=None,
     primary_key=("station",),
     columns=(Column("station", pl.String, "Name of the station."), Column("opened_on", pl.Date, "When it opened.", nullable=True)),
 )
@@ -442,7 +442,7 @@ def test_describe_lists_every_column_with_its_personal_data_class(warehouse, lak
 
 def test_names_and_descriptions_may_hold_quotes(tmp_path):
     odd = Table(
-        key="od\"d/it's", owner="team:x", is_daily=False, primary_key=('a"b',), columns=(Column('a"b', pl.Int64, 'It\'s; -- "odd"'),)
+        key="od\"d/it's", owner="team:x", partitioned_by=None, primary_key=('a"b',), columns=(Column('a"b', pl.Int64, 'It\'s; -- "odd"'),)
     )
     lake = Folder(tmp_path)
     lake.tables = by_key(odd)

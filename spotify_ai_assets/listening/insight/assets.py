@@ -42,11 +42,11 @@ from spotify_ai_assets.listening.insight.suspicion import find_suspicious
 from spotify_ai_assets.listening.insight.trends import find_trends
 from spotify_ai_assets.listening.insight.years import review
 from spotify_ai_assets.listening.pictures import chart_top
-from spotify_ai_assets.loading import daily_table
+from spotify_ai_assets.loading import made_table
 from spotify_ai_assets.making import Inputs
 
 
-@daily_table(SUSPICIOUS_STREAMS, picture=pictures.suspicious_by_rule)
+@made_table(SUSPICIOUS_STREAMS, picture=pictures.suspicious_by_rule)
 def suspicious_streams(read: Inputs) -> pl.DataFrame:
     """Artificial streaming: what each flagged account played of a track on a day, with the rule and its evidence.
 
@@ -57,7 +57,7 @@ def suspicious_streams(read: Inputs) -> pl.DataFrame:
     return find_suspicious(read("listening/plays"), read.day)
 
 
-@daily_table(SUSPICIOUS_TRACK_DAYS, picture=pictures.suspicious_by_track)
+@made_table(SUSPICIOUS_TRACK_DAYS, picture=pictures.suspicious_by_track)
 def suspicious_track_days(read: Inputs) -> pl.DataFrame:
     """The suspicious part of each track's counts, by country: `track_days` less this is genuine, to the unit.
 
@@ -66,7 +66,7 @@ def suspicious_track_days(read: Inputs) -> pl.DataFrame:
     return count_suspicious_tracks(read("listening/plays"), read("listening/suspicious_streams"), read.day)
 
 
-@daily_table(SUSPICIOUS_ARTIST_DAYS, picture=pictures.suspicious_by_artist)
+@made_table(SUSPICIOUS_ARTIST_DAYS, picture=pictures.suspicious_by_artist)
 def suspicious_artist_days(read: Inputs) -> pl.DataFrame:
     """The suspicious part of each artist's counts, by country: `artist_days` less this is genuine, to the unit.
 
@@ -75,7 +75,7 @@ def suspicious_artist_days(read: Inputs) -> pl.DataFrame:
     return count_suspicious_artists(read("listening/plays"), read("listening/suspicious_streams"), read.day)
 
 
-@daily_table(SUSPICIOUS_COUNTRY_DAYS, picture=pictures.suspicious_by_country)
+@made_table(SUSPICIOUS_COUNTRY_DAYS, picture=pictures.suspicious_by_country)
 def suspicious_country_days(read: Inputs) -> pl.DataFrame:
     """The suspicious part of each country's counts, by kind of device: `country_days` less this is genuine, to the unit.
 
@@ -84,7 +84,7 @@ def suspicious_country_days(read: Inputs) -> pl.DataFrame:
     return count_suspicious_countries(read("listening/plays"), read("listening/suspicious_streams"), read.day)
 
 
-@daily_table(GENUINE_CHARTS, picture=chart_top)
+@made_table(GENUINE_CHARTS, picture=chart_top)
 def genuine_charts(read: Inputs) -> pl.DataFrame:
     """The charts as they would be without suspicious plays: ranked like `charts`, with movement since the genuine ones before."""
     return rank_genuine_charts(
@@ -92,13 +92,13 @@ def genuine_charts(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(COUNTRY_HOURS, picture=pictures.plays_by_hour)
+@made_table(COUNTRY_HOURS, picture=pictures.plays_by_hour)
 def country_hours(read: Inputs) -> pl.DataFrame:
     """Plays, streams and listeners of each UTC hour, by country and kind of device, with their suspicious part."""
     return count_hours(read("listening/plays"), read("listening/suspicious_streams"), read.day)
 
 
-@daily_table(ANOMALIES, picture=pictures.anomalies_by_severity)
+@made_table(ANOMALIES, picture=pictures.anomalies_by_severity)
 def anomalies(read: Inputs) -> pl.DataFrame:
     """Hours and days with far too few or far too many genuine plays: worldwide, in a country, or on one kind of device.
 
@@ -109,7 +109,7 @@ def anomalies(read: Inputs) -> pl.DataFrame:
     return find_anomalies(read("listening/country_hours"), read.day)
 
 
-@daily_table(TRENDS, picture=pictures.rising_tracks)
+@made_table(TRENDS, picture=pictures.rising_tracks)
 def trends(read: Inputs) -> pl.DataFrame:
     """Tracks and artists that rise, in each country and worldwide.
 
@@ -128,7 +128,7 @@ def trends(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(CHANGE_POINTS, picture=pictures.surest_changes)
+@made_table(CHANGE_POINTS, picture=pictures.surest_changes)
 def change_points(read: Inputs) -> pl.DataFrame:
     """Days since which a country, a kind of device or the world has had another level of streams, or another direction.
 
@@ -138,7 +138,7 @@ def change_points(read: Inputs) -> pl.DataFrame:
     return changes_of_series(read("listening/country_days"), read("listening/suspicious_country_days"), read.day)
 
 
-@daily_table(FORECASTS, picture=pictures.expected_streams)
+@made_table(FORECASTS, picture=pictures.expected_streams)
 def forecasts(read: Inputs) -> pl.DataFrame:
     """The streams to be expected in the next two weeks, with intervals that hold 80 and 95 of 100 days.
 
@@ -155,7 +155,7 @@ def forecasts(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(NEW_LISTENERS, picture=pictures.newcomers)
+@made_table(NEW_LISTENERS, picture=pictures.newcomers)
 def new_listeners(read: Inputs) -> pl.DataFrame:
     """Listeners whose first play of all was on this day, with its country and device.
 
@@ -164,7 +164,7 @@ def new_listeners(read: Inputs) -> pl.DataFrame:
     return find_new_listeners(read("listening/plays"), read("listening/new_listeners"), read.day)
 
 
-@daily_table(COHORTS, picture=pictures.retention)
+@made_table(COHORTS, picture=pictures.retention)
 def cohorts(read: Inputs) -> pl.DataFrame:
     """Retention: of the listeners who came in one week, how many played something in the week that ends on this Sunday.
 
@@ -176,7 +176,7 @@ def cohorts(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(FUNNELS, picture=pictures.completion_by_position)
+@made_table(FUNNELS, picture=pictures.completion_by_position)
 def funnels(read: Inputs) -> pl.DataFrame:
     """How far plays get: how many are streamed, completed or skipped.
 
@@ -193,7 +193,7 @@ def funnels(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(GENRE_MIX, picture=pictures.streams_by_genre)
+@made_table(GENRE_MIX, picture=pictures.streams_by_genre)
 def genre_mix(read: Inputs) -> pl.DataFrame:
     """What genres the day's listening to music is made of, by country and in all.
 
@@ -202,7 +202,7 @@ def genre_mix(read: Inputs) -> pl.DataFrame:
     return mix_genres(read("listening/artist_days"), read("listening/suspicious_artist_days"), read("catalog/artists"), read.day)
 
 
-@daily_table(STREAM_SHARE, picture=pictures.units_by_artist)
+@made_table(STREAM_SHARE, picture=pictures.units_by_artist)
 def stream_share(read: Inputs) -> pl.DataFrame:
     """What part of the week's pool each artist earns, by two models.
 
@@ -215,7 +215,7 @@ def stream_share(read: Inputs) -> pl.DataFrame:
     )
 
 
-@daily_table(YEAR_IN_REVIEW, picture=pictures.streams_by_month, public=pl.col("listener_id") == GLOBAL)
+@made_table(YEAR_IN_REVIEW, picture=pictures.streams_by_month, public=pl.col("listener_id") == GLOBAL)
 def year_in_review(read: Inputs) -> pl.DataFrame:
     """The year so far, on the last day of each month: of every listener, and of all together.
 
