@@ -285,6 +285,24 @@ def write_catalogue(folder: Path, music: Music) -> None:
             out.writelines(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in objects)
 
 
+def write_interludes(path: Path, music: Music, tracks: pl.DataFrame) -> None:
+    """More tracks of the catalogue's artists in the shape of ``tracks.jsonl.gz``, each on the first album of its artist.
+
+    Args:
+        path: Where to write.
+        music: The catalogue.
+        tracks: ``track_id, track_name, duration_ms, isrc`` and ``artist``, a row of the catalogue's artists.
+    """
+    artists = [_api_artist(row) for row in music.artists.iter_rows(named=True)]
+    albums: dict[int, dict[str, Any]] = {}
+    for row in music.albums.iter_rows(named=True):
+        albums.setdefault(row["artist"], row)
+    with open_gzip(path) as out:
+        for number, row in enumerate(tracks.iter_rows(named=True), 1):
+            track = _api_track({**row, "number": number, "is_explicit": False}, _api_album(albums[row["artist"]], artists), 0)
+            out.write(json.dumps(track, ensure_ascii=False).encode() + b"\n")
+
+
 def _api_links(kind: str, code: str) -> dict[str, Any]:
     return {
         "external_urls": {"spotify": f"https://open.spotify.com/{kind}/{code}"},
