@@ -6,28 +6,24 @@ Each command is a thin layer over what the UI and the schedules use too. Exit st
 
 import json
 import os
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
-from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.audio_cli import audio, print_audio
+from spotify_ai_assets.contracts import name_of
 from spotify_ai_assets.locale import translate as _
+from spotify_ai_assets.models_cli import models
 from spotify_ai_assets.settings import Settings
+from spotify_ai_assets.terminal import Json, err, failing_in_words, harmless, make_table, open_platform, out, print_json, show_progress
 
 if TYPE_CHECKING:
-    import dagster as dg
     import polars as pl
 
-    from spotify_ai_assets.resources.lake import Lake
+    from spotify_ai_assets.listening.intake import FileReport
 
 app = typer.Typer(
     help=_("Analytics, models and reports from your own listening data."), no_args_is_help=True, pretty_exceptions_enable=False
@@ -36,18 +32,17 @@ backfill = typer.Typer(help=_("Make ranges of days again: see what is stale, mak
 app.add_typer(backfill, name="backfill")
 lake_commands = typer.Typer(help=_("Care of the lake: vacuum and mending."), no_args_is_help=True)
 app.add_typer(lake_commands, name="lake")
+app.add_typer(audio, name="audio")
+app.add_typer(models, name="models")
 
-# What is printed comes from data: [a title] is no markup and :a_name: no emoji.
-err = Console(stderr=True, markup=False, emoji=False)
-out = Console(markup=False, emoji=False)
-
-Json = Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))]
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help=_("First day; the first with listens unless given."))]
 To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help=_("Last day; the last with listens unless given."))]
 Select = Annotated[list[str] | None, typer.Option("--select", help=_("A table such as listening/charts, or a domain; all unless given."))]
 
 
-@app.command("import", help=_("Import files of listens, charts or catalogue rows, or whole folders of them; they are read in place."))
+@app.command(
+    "import", help=_("Import files of listens, charts, catalogue rows or audio, or whole folders of them; they are read in place.")
+)
 def import_paths(
     paths: Annotated[list[Path], typer.Argument(exists=True, readable=False, help=_("Files and folders."))],
     as_json: Json = False,
@@ -58,15 +53,22 @@ def import_paths(
 
     if listener:
         os.environ["SPOTIFY_AI_LISTENER"] = listener
-    with _platform() as (instance, lake), _bar(as_json, _("Importing")) as advance:
-        reports = import_files(instance, lake, Settings.from_environment(), paths, advance)
+    with open_platform() as (instance, lake), show_progress(as_json, _("Importing")) as advance:
+        reports, audio_reports = import_files(instance, lake, Settings.from_environment(), paths, advance)
     if as_json:
-        _print_json({"files": [report.as_json() for report in reports]})
+        print_json({"files": [report.as_json() for report in reports], "audio": [report.as_json() for report in audio_reports]})
         return
-    table = _table(_("File"), _("Format"), _("Rows"), _("Stored"), _("Duplicate"), _("Rejected"), _("Reason"))
+    if reports:
+        _print_reports(reports)
+    if audio_reports:
+        print_audio(audio_reports)
+
+
+def _print_reports(reports: "list[FileReport]") -> None:
+    table = make_table(_("File"), _("Format"), _("Rows"), _("Stored"), _("Duplicate"), _("Rejected"), _("Reason"))
     for report in reports:
         counts = [str(count) for count in (report.rows, report.stored, report.duplicate, report.rejected)]
-        table.add_row(_harmless(report.file), report.format or "–", *counts, report.reason or "")
+        table.add_row(harmless(report.file), report.format or "–", *counts, report.reason or "")
     out.print(table)
 
 
@@ -75,17 +77,17 @@ def plan_backfill(first: From = None, last: To = None, select: Select = None, as
     """Show what is stale."""
     from spotify_ai_assets.backfill import make_plan, select_tables
 
-    with _platform() as (_instance, lake):
+    with open_platform() as (_instance, lake):
         found = make_plan(lake, select_tables(select or []), _date(first), _date(last))
     if as_json:
-        stale = [{"table": each.key, "day": str(each.day), "reasons": list(each.reasons)} for each in found.stale]
-        _print_json({"stale": stale, "seconds": {key: round(value, 3) for key, value in found.seconds.items()}})
+        stale = [{"table": each.key, "partition": name_of(each.partition), "reasons": list(each.reasons)} for each in found.stale]
+        print_json({"stale": stale, "seconds": {key: round(value, 3) for key, value in found.seconds.items()}})
         return
-    table = _table(_("Table"), _("Days"), _("First"), _("Last"), _("Why"), _("About"))
+    table = make_table(_("Table"), _("Days"), _("First"), _("Last"), _("Why"), _("About"))
     for key, seconds in found.seconds.items():
         mine = [each for each in found.stale if each.key == key]
         why = sorted({reason.split("@")[0] for each in mine for reason in each.reasons})
-        table.add_row(key, str(len(mine)), str(mine[0].day), str(mine[-1].day), "\n".join(why), f"{seconds:.1f} s")
+        table.add_row(key, str(len(mine)), name_of(mine[0].partition), name_of(mine[-1].partition), "\n".join(why), f"{seconds:.1f} s")
     out.print(table if found.stale else _("Nothing is stale."))
 
 
@@ -95,7 +97,7 @@ def run_backfill_command(first: From = None, last: To = None, select: Select = N
     from spotify_ai_assets.backfill import run_backfill, select_tables
     from spotify_ai_assets.definitions import defs
 
-    with _platform() as (instance, lake), _bar(as_json, _("Days")) as advance:
+    with open_platform() as (instance, lake), show_progress(as_json, _("Days")) as advance:
         outcome = run_backfill(
             defs(),
             instance,
@@ -106,7 +108,7 @@ def run_backfill_command(first: From = None, last: To = None, select: Select = N
             progress=lambda begin, end, done, total: advance(f"{begin} – {end}", done, total),
         )
     if as_json:
-        _print_json(
+        print_json(
             {
                 "days": outcome.days,
                 "made": outcome.made,
@@ -134,12 +136,12 @@ def verify_backfill(first: From = None, last: To = None, select: Select = None, 
     from spotify_ai_assets.backfill import recount, run_checks, select_tables
     from spotify_ai_assets.definitions import defs
 
-    with _platform() as (instance, lake), _bar(as_json, _("Partitions")) as advance:
+    with open_platform() as (instance, lake), show_progress(as_json, _("Partitions")) as advance:
         found = recount(lake, select_tables(select or []), _date(first), _date(last), advance) | run_checks(defs(), instance)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        table = _table(_("Verified"), _("Result"))
+        table = make_table(_("Verified"), _("Result"))
         for name, value in found.items():
             table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         out.print(table)
@@ -151,16 +153,16 @@ def status(as_json: Json = False) -> None:
     """Show what is there."""
     from spotify_ai_assets.backfill import describe_status
 
-    with _platform() as (instance, lake):
+    with open_platform() as (instance, lake):
         found = describe_status(instance, lake)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    table = _table(_("Table"), _("Partitions"), _("First"), _("Last"), _("Rows"), _("MB"), _("Stale"))
+    table = make_table(_("Table"), _("Partitions"), _("First"), _("Last"), _("Rows"), _("MB"), _("Stale"))
     for row in found["tables"]:
         table.add_row(*(str("" if value is None else value) for value in row.values()))
     out.print(table)
-    runs = _table(_("Run"), _("Job"), _("Status"), _("Started"))
+    runs = make_table(_("Run"), _("Job"), _("Status"), _("Started"))
     for row in found["runs"]:
         runs.add_row(*(str(value) for value in row.values()))
     out.print(runs)
@@ -182,7 +184,7 @@ def review_command(
     from spotify_ai_assets.reviewing import review_days, span
 
     settings = Settings.from_environment()
-    with _platform() as (instance, lake), _bar(as_json, _("Days")) as advance:
+    with open_platform() as (instance, lake), show_progress(as_json, _("Days")) as advance:
         begin, end = span(lake, year, _date(first), _date(last))
         found = review_days(
             defs(),
@@ -197,7 +199,7 @@ def review_command(
         if page:
             write_review(page, found.rows, found.first, found.last, settings.language)
     if as_json:
-        _print_json({"first": found.first, "last": found.last, "rows": found.rows.drop("listener_id").to_dicts()})
+        print_json({"first": found.first, "last": found.last, "rows": found.rows.drop("listener_id").to_dicts()})
     else:
         _print_review(found.rows, found.first, found.last)
     raise typer.Exit(1 if found.outcome.refused else 0)
@@ -217,11 +219,11 @@ def _print_review(rows: "pl.DataFrame", first: date, last: date) -> None:
     for section, heading in headings.items():
         if not (listed := rows.filter(section=section).sort("position").head(20)).height:
             continue
-        table = _table(heading, "", _("Plays"), _("Streams"), _("Suspicious"), _("Hours"), _("Days"))
+        table = make_table(heading, "", _("Plays"), _("Streams"), _("Suspicious"), _("Hours"), _("Days"))
         for row in listed.iter_rows(named=True):
             label = _("everything") if section == "total" else row["label"]
             counts = (row["plays"], row["streams"], row["suspicious_streams"], round(row["played_ms"] / 3_600_000, 1), row["days"])
-            table.add_row(_harmless(label), _harmless(row["detail"] or ""), *map(str, counts))
+            table.add_row(harmless(label), harmless(row["detail"] or ""), *map(str, counts))
         out.print(table)
 
 
@@ -230,14 +232,14 @@ def sql(query: Annotated[str, typer.Argument(help=_("One SELECT statement."))], 
     """Ask the lake in SQL."""
     from spotify_ai_assets.resources.warehouse import Warehouse
 
-    with _platform() as (_instance, lake):
+    with open_platform() as (_instance, lake):
         rows = Warehouse(lake).query(query)
     if as_json:
         sys.stdout.write(rows.write_json() + "\n")
         return
-    table = _table(*rows.columns)
+    table = make_table(*rows.columns)
     for row in rows.head(200).iter_rows():
-        table.add_row(*("" if value is None else _harmless(str(value)) for value in row))
+        table.add_row(*("" if value is None else harmless(str(value)) for value in row))
     out.print(table)
     if rows.height > 200:
         err.print(_("{rows} rows, the first 200 shown; --json prints all").format(rows=rows.height))
@@ -249,6 +251,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help=_("Another seed is another world."))] = 0,
     days: Annotated[int, typer.Option(min=1, help=_("Number of days."))] = 60,
     clean: Annotated[bool, typer.Option(help=_("Plant nothing: no anomalies, no faults."))] = False,
+    audio_files: Annotated[
+        int | None, typer.Option("--audio", min=0, help=_("Number of audio files; 300 at scale 1 unless given, 0 for none."))
+    ] = None,
     score: Annotated[bool, typer.Option("--score", help=_("Score fresh worlds against what was planted in them, and keep none."))] = False,
     seeds: Annotated[str, typer.Option(help=_("With --score: which worlds; the detectors were tuned on 0 to 4."))] = "10,11,12,13,14",
     as_json: Json = False,
@@ -260,10 +265,12 @@ def demo(
     from spotify_ai_assets.demonstration import run_demo
 
     os.environ.setdefault("SPOTIFY_AI_PSEUDONYM_SEED", f"demo-{seed}")
-    with _platform() as (instance, lake), _bar(as_json, _("Demo")) as advance:
-        summary = run_demo(instance, lake, Settings.from_environment(), scale=scale, seed=seed, days=days, clean=clean, progress=advance)
+    os.environ.setdefault("SPOTIFY_AI_MODEL_SIZE", "demo")
+    with open_platform() as (instance, lake), show_progress(as_json, _("Demo")) as advance:
+        settings = Settings.from_environment()
+        summary = run_demo(instance, lake, settings, scale=scale, seed=seed, days=days, clean=clean, audio=audio_files, progress=advance)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         _print_demo(summary)
     raise typer.Exit(1 if summary["refused"] or summary["checks_failed"] else 0)
@@ -274,17 +281,17 @@ def _score(seeds: str, scale: float, days: int, as_json: bool) -> None:
 
     if not all(seed.strip().isdigit() for seed in seeds.split(",")):
         raise typer.BadParameter(_("numbers with commas between them, such as 5,6,7"), param_hint="--seeds")
-    with _failing_in_words(), _bar(as_json, _("Worlds")) as advance:
+    with failing_in_words(), show_progress(as_json, _("Worlds")) as advance:
         found = score_worlds([int(seed) for seed in seeds.split(",")], scale, days, advance)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     measures = list(found["worlds"][0])
-    table = _table(_("Measure"), *(f"{world['seed']}{' ' + _('clean') if world['clean'] else ''}" for world in found["worlds"]))
+    table = make_table(_("Measure"), *(f"{world['seed']}{' ' + _('clean') if world['clean'] else ''}" for world in found["worlds"]))
     for measure in measures[2:]:
         table.add_row(measure.replace("_", " "), *(_shown(world[measure]) for world in found["worlds"]))
     out.print(table)
-    summary = _table(_("Measure"), _("Mean"), _("Worst"))
+    summary = make_table(_("Measure"), _("Mean"), _("Worst"))
     for measure, value in found["summary"].items():
         cells = [value["mean"], value["worst"]] if isinstance(value, dict) else [value, None]
         summary.add_row(measure.replace("_", " "), *map(_shown, cells))
@@ -296,7 +303,7 @@ def _shown(value: float | None) -> str:
 
 
 def _print_demo(summary: dict[str, Any]) -> None:
-    table = _table(_("The demo world"), "")
+    table = make_table(_("The demo world"), "")
     for name, value in summary.items():
         table.add_row(name.replace("_", " "), json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value))
     out.print(table)
@@ -308,7 +315,7 @@ def _print_demo(summary: dict[str, Any]) -> None:
 @lake_commands.command("vacuum", help=_("Remove files that no version of the last seven days needs."))
 def vacuum(dry_run: Annotated[bool, typer.Option(help=_("Only count them."))] = False, as_json: Json = False) -> None:
     """Remove files that nothing needs."""
-    with _platform() as (_instance, lake):
+    with open_platform() as (_instance, lake):
         removed = {key: len(lake.vacuum(key, dry_run=dry_run)) for key in lake.tables}
     _print_counts(removed, as_json)
 
@@ -316,10 +323,10 @@ def vacuum(dry_run: Annotated[bool, typer.Option(help=_("Only count them."))] = 
 @lake_commands.command("mend", help=_("Set aside what a power cut tore; what is lost by it counts as stale and is made again."))
 def mend(as_json: Json = False) -> None:
     """Set aside what is torn."""
-    with _platform() as (_instance, lake):
+    with open_platform() as (_instance, lake):
         found = {key: lake.mend(key) for key in lake.tables}
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for sentence in [sentence for sentences in found.values() for sentence in sentences] or [_("Everything is whole.")]:
         out.print(sentence)
@@ -327,76 +334,12 @@ def mend(as_json: Json = False) -> None:
 
 def _print_counts(counts: dict[str, int], as_json: bool) -> None:
     if as_json:
-        _print_json(counts)
+        print_json(counts)
         return
-    table = _table(_("Table"), _("Files"))
+    table = make_table(_("Table"), _("Files"))
     for key, count in counts.items():
         table.add_row(key, str(count))
     out.print(table)
-
-
-@contextmanager
-def _platform() -> Iterator["tuple[dg.DagsterInstance, Lake]"]:
-    """The instance and the lake, after the dead were buried and what they committed was recorded; failures end in words."""
-    from spotify_ai_assets.maintenance.jobs import settle_dead_runs
-    from spotify_ai_assets.resources import open_lake
-    from spotify_ai_assets.runs import open_instance
-    from spotify_ai_assets.tables import TABLES
-
-    with _failing_in_words(), open_instance() as instance:
-        lake = open_lake(Settings.from_environment(), TABLES)
-        settle_dead_runs(instance, lake)
-        yield instance, lake
-
-
-@contextmanager
-def _failing_in_words() -> Iterator[None]:
-    """A failure of the platform ends the process with status 1 and one sentence."""
-    try:
-        yield
-    except PlatformError as error:
-        err.print(f"{type(error).__name__}: {error}", style="red", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-class _Advance:
-    """Moves a progress bar: a text, and steps done of all where they are known."""
-
-    def __init__(self, progress: Progress | None, title: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(title, total=None) if progress else None
-        self._title = title
-
-    def __call__(self, text: str, done: int, total: int | None = None) -> None:
-        if self._progress and self._task is not None:
-            self._progress.update(self._task, description=f"{self._title} {text}", completed=done, total=total)
-
-
-@contextmanager
-def _bar(is_quiet: bool, title: str) -> Iterator[_Advance]:
-    if is_quiet or not err.is_terminal:
-        yield _Advance(None, title)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        yield _Advance(progress, title)
-
-
-def _table(*headings: str) -> RichTable:
-    """A table that folds what is too long; the key of a table stays in one piece."""
-    table = RichTable()
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == _("Table"))
-    return table
-
-
-def _harmless(text: str) -> str:
-    """Text from outside without what speaks to a terminal: control characters, and those that turn the direction of text."""
-    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "", text)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
 def _date(value: datetime | None) -> date | None:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from spotify_ai_assets.audio.studio import Studio, open_audio_landing
 from spotify_ai_assets.listening.landing import open_landing
 from spotify_ai_assets.loading import load_domain
 from spotify_ai_assets.resources import open_lake, open_vault
@@ -19,6 +20,8 @@ def defs() -> dg.Definitions:
         "lake": open_lake(settings, TABLES),
         "vault": dg.ResourceDefinition(lambda _: open_vault(settings)),  # opened by the runs that need it
         "landing": open_landing(settings),
+        "audio_landing": dg.ResourceDefinition(lambda _: open_audio_landing(settings)),  # what lies there when a run begins
+        "studio": Studio(settings),
         "settings": settings,
     }
     return dg.Definitions.merge(

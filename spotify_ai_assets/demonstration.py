@@ -1,20 +1,25 @@
-"""The demo: make a world, let its files land, run the whole graph, let late files land, make again what they touch.
+"""The demo: make a world, let its files land, run the whole graph, train its models, let late files land, make again what they touch.
 
 The same jobs as in production do the work. A second run finds every listen known and every day up to date.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from spotify_ai_assets.audio.studio import Studio
+from spotify_ai_assets.audio_runs import run_audio_intake, train_models
 from spotify_ai_assets.backfill import Outcome, run_backfill, run_checks, select_tables
 from spotify_ai_assets.definitions import defs
+from spotify_ai_assets.demo.audio.writing import write_audio
+from spotify_ai_assets.demo.scoring_audio import score_audio
 from spotify_ai_assets.demo.world import write_world
 from spotify_ai_assets.importing import run_import
-from spotify_ai_assets.listening.landing import open_landing
+from spotify_ai_assets.listening.landing import AUDIO, open_landing
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.settings import Settings
 
@@ -28,6 +33,7 @@ def run_demo(
     seed: int,
     days: int,
     clean: bool,
+    audio: int | None,
     progress: Callable[..., None],
 ) -> dict[str, Any]:
     """Run the whole graph on a demo world.
@@ -40,6 +46,7 @@ def run_demo(
         seed: Which world.
         days: Its number of days.
         clean: Whether nothing is planted in it.
+        audio: How many audio files it has; as the scale says where it is ``None``, and none where it is 0.
         progress: Told a text, and steps done of all.
 
     Returns:
@@ -48,12 +55,17 @@ def run_demo(
     started = time.monotonic()
     world = settings.data / "demo"
     truth = write_world(world, seed=seed, scale=scale, days=days, clean=clean, report=progress)
+    heard = {} if audio == 0 else write_audio(world / "landing", seed=seed, scale=scale, files=audio, clean=clean, report=progress)
+    (world / "audio_truth.json").write_text(json.dumps(heard, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     intake = {"files": 0, "rows": 0, "stored": 0, "duplicate": 0, "rejected": 0}
     outcomes: list[Outcome] = []
+    sound: dict[str, Any] = {}
     for delivery in ("landing", "late"):
         progress(delivery, 0)
         for name, count in deliver(instance, lake, settings, delivery).items():
             intake[name] += count
+        if delivery == "landing" and heard:
+            sound = hear(instance, lake, Studio(settings, watch=progress), heard)
         outcomes.append(
             run_backfill(
                 defs(),
@@ -80,6 +92,7 @@ def run_demo(
         "suspicious_streams": suspicious,
         "unusual_hours_and_days": unusual,
         "rising_tracks": rising,
+        **sound,
         "partitions_made": outcomes[0].made,
         "partitions_made_for_late_files": outcomes[1].made,
         "refused": {key: days for outcome in outcomes for key, days in outcome.refused.items()},
@@ -93,6 +106,36 @@ def run_demo(
     }
 
 
+def hear(instance: dg.DagsterInstance, lake: Lake, studio: Studio, truth: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the audio that landed, train the models where what they learn from is new, and make what waited for them.
+
+    Returns:
+        What was taken, and how what was measured compares with the truth.
+    """
+    from spotify_ai_assets.audio.intake.landing import LandedAudio
+
+    started = time.monotonic()
+    # Nobody goes on writing the demo's files: they need not lie still first.
+    landed = LandedAudio(studio.settings.landing / AUDIO, time.time() + 3600)
+    reports = run_audio_intake(instance, lake, studio, landed, completes=False)
+    train_models(instance, lake, studio, only_stale=True)
+    run_audio_intake(instance, lake, studio, LandedAudio(studio.settings.landing / AUDIO, time.time()))
+    tables = {name: lake.scan(f"audio/{name}").collect() for name in ("files", "features", "anomalies", "rejected")}
+    scores = score_audio(truth, links=lake.scan("audio/track_links").collect(), **tables)
+    return {
+        "audio_files": len(reports),
+        "audio_new": sum(report.is_new and report.rule is None for report in reports),
+        "audio_rejected": sum(report.rule is not None for report in reports),
+        **{f"audio_{name}": score for name, score in scores.items()},
+        "models": {name: studio.registry.entry(name).version for name in studio.registry.names() if _serves(studio, name)},
+        "audio_seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _serves(studio: Studio, name: str) -> bool:
+    return any("champion" in entry.aliases for entry in studio.registry.entries(name))
+
+
 def deliver(instance: dg.DagsterInstance, lake: Lake, settings: Settings, delivery: str) -> dict[str, int]:
     """Let the files of a delivery land in the spool and import them.
 
@@ -101,7 +144,8 @@ def deliver(instance: dg.DagsterInstance, lake: Lake, settings: Settings, delive
     """
     source, spool = settings.data / "demo" / delivery, settings.landing / "demo" / delivery
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        target = spool / path.relative_to(source)
+        below = path.relative_to(source)
+        target = (settings.landing if below.parts[0] == AUDIO else spool) / below
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
     landing = open_landing(settings)

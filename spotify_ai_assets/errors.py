@@ -15,6 +15,8 @@
         ├── LockTimeoutError     another process held a table's lock for too long
         └── CommitConflictError  other writers won every race for a commit
 
+What models raise besides is drawn in ``training/errors.py``; a few modules have an error of their own beside what raises it.
+
 No message holds a personal value: a message names files by digest, rows by number and rules by name.
 """
 

@@ -10,6 +10,7 @@ from spotify_ai_assets.errors import SettingsError
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTORS = ("in_process", "multiprocess")
 LANGUAGES = ("en", "de", "fr")
+MODEL_SIZES = ("full", "demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Settings:
         keep_landing_days: How long an imported landing file is kept, ``SPOTIFY_AI_KEEP_LANDING_DAYS``; encrypted with the
             key in ``SPOTIFY_AI_LANDING_KEY``. 0 removes it after its commit.
         ui_url: Where pages link to runs, ``SPOTIFY_AI_UI_URL``.
+        tracking_url: Where MLflow records trainings, ``SPOTIFY_AI_TRACKING_URL``; SQLite below ``data`` unless set.
+        audio_workers: How many processes measure audio, ``SPOTIFY_AI_AUDIO_WORKERS``; as many as cores and memory allow unless set.
+        model_size: ``SPOTIFY_AI_MODEL_SIZE``: ``full``, or ``demo`` for models that are trained in seconds and say so on their cards.
     """
 
     data: Path
@@ -38,6 +42,9 @@ class Settings:
     pseudonym_seed: str | None = None
     keep_landing_days: int = 0
     ui_url: str = "http://127.0.0.1:3000"
+    tracking_url: str = ""
+    audio_workers: int | None = None
+    model_size: str = "full"
 
     @property
     def landing(self) -> Path:
@@ -60,6 +67,9 @@ class Settings:
         keep = environment.get("SPOTIFY_AI_KEEP_LANDING_DAYS", "0")
         if not keep.isdigit():
             raise SettingsError("SPOTIFY_AI_KEEP_LANDING_DAYS must be a whole number of days")
+        workers = environment.get("SPOTIFY_AI_AUDIO_WORKERS") or "0"
+        if not workers.isdigit():
+            raise SettingsError("SPOTIFY_AI_AUDIO_WORKERS must be a number of processes")
         return cls(
             data=data,
             lake=environment.get("SPOTIFY_AI_LAKE") or str(data / "lake"),
@@ -70,6 +80,9 @@ class Settings:
             pseudonym_seed=environment.get("SPOTIFY_AI_PSEUDONYM_SEED") or None,
             keep_landing_days=int(keep),
             ui_url=environment.get("SPOTIFY_AI_UI_URL") or "http://127.0.0.1:3000",
+            tracking_url=environment.get("SPOTIFY_AI_TRACKING_URL") or f"sqlite:///{data / 'mlflow' / 'mlflow.db'}",
+            audio_workers=int(workers) or None,
+            model_size=_one_of(environment, "SPOTIFY_AI_MODEL_SIZE", MODEL_SIZES),
         )
 
 

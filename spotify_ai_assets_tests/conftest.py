@@ -13,6 +13,9 @@ from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
 
+# Workers of xdist are given a width, which a console that is made then would keep whatever a test says.
+os.environ.pop("COLUMNS", None)
+
 # A busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("unhurried")

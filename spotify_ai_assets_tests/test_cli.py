@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -55,12 +56,17 @@ def run(*arguments: str, module: ModuleType = cli) -> Any:
 
 
 def load() -> ModuleType:
-    """Another copy of the command line: its texts are chosen when it is imported."""
+    """Another copy of the command line and of its groups: their texts are chosen when they are imported."""
     locale._language_of_settings.cache_clear()
-    spec = importlib.util.spec_from_file_location("another_cli", cli.__file__)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        for group in ("terminal", "audio_cli", "models_cli"):
+            patch.delitem(sys.modules, f"spotify_ai_assets.{group}")
+        spec = importlib.util.spec_from_file_location("another_cli", cli.__file__)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for group in ("terminal", "audio_cli", "models_cli"):
+            del sys.modules[f"spotify_ai_assets.{group}"]
     locale._language_of_settings.cache_clear()
     return module
 
@@ -122,7 +128,7 @@ def test_a_misuse_ends_with_status_2(arguments: list[str]) -> None:
         (["sql", "select 1; select 2"], "QueryError: 2 statements"),
         (["sql", "select * from read_csv('/etc/passwd')"], "QueryError: "),
         (["sql", 'select "[/bold]" from listening.plays'], 'QueryError: Binder Error: Referenced column "[/bold]"'),
-        (["backfill", "plan", "--select", "nonsense"], "MissingInputError: no daily table is called nonsense"),
+        (["backfill", "plan", "--select", "nonsense"], "MissingInputError: no table that is made from others is called nonsense"),
     ],
     ids=["delete", "two", "file", "unknown column", "unknown table"],
 )
@@ -222,7 +228,7 @@ def test_an_import_tells_what_became_of_each_file(own_data: Path) -> None:
     assert first == {"file": str(listens), "format": "native_jsonl", "rows": 3, "stored": 1, "duplicate": 1, "rejected": 1, "reason": None}
     assert (second["format"], second["reason"]) == (None, "not_a_listening_file")
     planned = json.loads(run("backfill", "plan", "--json", "--select", "listening/plays").stdout)
-    assert planned["stale"] == [{"table": "listening/plays", "day": "2026-03-02", "reasons": ["never made"]}]
+    assert planned["stale"] == [{"table": "listening/plays", "partition": "2026-03-02", "reasons": ["never made"]}]
 
 
 def test_the_listener_of_an_import_owns_what_names_nobody(own_data: Path) -> None:

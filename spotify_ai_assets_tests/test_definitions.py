@@ -137,15 +137,15 @@ def test_every_table_has_an_asset_and_every_asset_a_table() -> None:
 
 
 def test_an_asset_without_a_contract_is_found() -> None:
-    nobody = Table("listening/nobody", (Column("name", str, "A name."),), ("name",), "team:x", is_daily=False)
+    nobody = Table("listening/nobody", (Column("name", str, "A name."),), ("name",), "team:x", partitioned_by=None)
     keys = {*GRAPH.get_all_asset_keys(), dg.AssetKey(["listening", "stray"])}
     assert lonely_tables([*TABLES.values(), nobody], keys) == ({"listening/nobody"}, {"listening/stray"})
 
 
 def test_no_two_tables_share_a_pool() -> None:
     pools = [pool for key in GRAPH.get_all_asset_keys() for pool in GRAPH.get(key).pools or ()]
-    made = [table for table in TABLES.values() if table.reads]
-    assert len(set(pools)) == len(pools) == len(made)
+    made = [table.key for table in TABLES.values() if table.reads or table.key == "audio/files"]  # which its own step fills
+    assert sorted(pools) == sorted(key.replace("/", "_") for key in made)
 
 
 def test_loading_the_graph_imports_nothing_heavy() -> None:

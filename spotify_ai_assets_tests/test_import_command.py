@@ -43,7 +43,7 @@ def command(tmp_path):
 def files(run: subprocess.CompletedProcess) -> list[dict]:
     assert run.returncode == 0, run.stderr[-3000:]
     document = json.loads(run.stdout)
-    assert document.keys() == {"files"} and all(one.keys() == KEYS for one in document["files"])
+    assert document.keys() == {"files", "audio"} and not document["audio"] and all(one.keys() == KEYS for one in document["files"])
     assert all(one["rows"] == one["stored"] + one["duplicate"] + one["rejected"] for one in document["files"])
     return document["files"]
 

@@ -18,7 +18,7 @@ from spotify_ai_assets.listening import assets, contracts
 from spotify_ai_assets.listening.contracts import PLAYS
 from spotify_ai_assets.listening.formats import FORMATS
 from spotify_ai_assets.listening.plays import clean_plays
-from spotify_ai_assets.making import Inputs, make_days
+from spotify_ai_assets.making import Inputs, make_partitions
 from spotify_ai_assets.partitions import FIRST_DAY
 from spotify_ai_assets.resources.lake import Lake, Origin
 from spotify_ai_assets.resources.locks import FileLocks
@@ -141,7 +141,9 @@ def test_the_picture_is_the_graph() -> None:
         if source in keys
     }
     assert drawn == {(reads.key, key) for key, table in TABLES.items() for reads in table.reads if reads.key != key}
-    landed = set(re.findall(r"^\s*import_landing --> (.*)$", picture, re.MULTILINE)[0].split(" & "))
+    landed = {
+        name for names in re.findall(r"^\s*(?:import_landing|audio_intake) --> (.*)$", picture, re.MULTILINE) for name in names.split(" & ")
+    }
     assert {keys[node] for node in landed} == {key for key, table in TABLES.items() if not table.reads}
 
 
@@ -178,7 +180,7 @@ def test_the_example_of_a_new_asset_works(tmp_path: Path, monkeypatch: pytest.Mo
 
     upstream = {**lake.tables, PLAYS.key: replace(PLAYS, reads=())}  # plays are given here, not made
     monkeypatch.setattr(lake, "tables", upstream)
-    made = list(make_days(table, make, [day(0), day(1)], lake, Ledger(lake.states), Origin(), only_stale=True))
+    made = list(make_partitions(table, make, [day(0), day(1)], lake, Ledger(lake.states), Origin(), only_stale=True))
     assert [each.reason for each in made] == ["", ""]
     assert lake.scan(table.key).select(pl.sum("plays"), pl.max("hour")).collect().row(0) == (120, 23)
 

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -60,15 +60,33 @@ def plot_markdown(title: str, kind: Literal["line", "bar"], x: Sequence[object],
     """
     if len(x) != len(y):
         raise ValueError("a plot needs as many values as positions")
+    values = [math.nan if value is None or not math.isfinite(value) else float(value) for value in y]
+
+    def draw(axes: "Axes") -> None:
+        _draw_line(axes, x, values) if kind == "line" else _draw_bars(axes, x[:8], values[:8])
+
+    return draw_markdown(title, draw, left=0.1 if kind == "line" else 0.34)
+
+
+def draw_markdown(title: str, draw: Callable[["Axes"], None], *, left: float = 0.1) -> str:
+    """Draw anything into the frame of a small plot and embed it in Markdown.
+
+    Args:
+        title: What is drawn, with its unit; also the text for those who cannot see it.
+        draw: Draws into the axes.
+        left: Where the axes begin, as a share of the width.
+
+    Returns:
+        As ``plot_markdown``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI)
     # Fixed margins, wide enough for the longest name: a layout that is computed takes as long as the rest of the drawing.
-    axes = figure.add_axes((0.1, 0.13, 0.87, 0.74) if kind == "line" else (0.34, 0.13, 0.62, 0.74))
-    axes.set_title(_drawable(title), loc="left", fontsize=8, color=_INK, parse_math=False)
-    values = [math.nan if value is None or not math.isfinite(value) else float(value) for value in y]
-    _draw_line(axes, x, values) if kind == "line" else _draw_bars(axes, x[:8], values[:8])
+    axes = figure.add_axes((left, 0.13, 0.97 - left, 0.74))
+    axes.set_title(drawable(title), loc="left", fontsize=8, color=_INK, parse_math=False)
+    draw(axes)
     axes.tick_params(labelsize=7, colors=_QUIET, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_QUIET)
@@ -125,11 +143,11 @@ def _draw_line(axes: "Axes", x: Sequence[object], values: list[float]) -> None:
 def _draw_bars(axes: "Axes", x: Sequence[object], values: list[float]) -> None:
     places = range(len(values))
     axes.barh(places, values, color=_ACCENT, height=0.6)
-    axes.set_yticks(places, [_drawable(str(name), 28) for name in x], parse_math=False)
+    axes.set_yticks(places, [drawable(str(name), 28) for name in x], parse_math=False)
     axes.invert_yaxis()
 
 
-def _drawable(text: str, length: int = 70) -> str:
+def drawable(text: str, length: int = 70) -> str:
     """Text in characters that matplotlib's own font has, so that none is missing wherever it is drawn."""
     cut = text if len(text) <= length else text[: length - 1] + "…"
     return "".join(char if ord(char) in _glyphs() and unicodedata.category(char) not in _INVISIBLE else "·" for char in cut)
