@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -334,10 +335,10 @@ def _print_head() -> None:
     _tell(f"{'planted':44} {'recall at severities':34} audible    recall interval         cases  alarms of clean  target")
 
 
-def _print_row(row: dict[str, object]) -> None:
-    recalls = " ".join("   -  " if value is None else f"{value:6.3f}" for value in row["recalls"])  # pyright: ignore[reportGeneralTypeIssues]
-    low, high = row["interval"]  # pyright: ignore[reportGeneralTypeIssues]
-    passed = row["recall"] >= RECALL and row["alarms"] <= ALARMS * row["clean"]  # pyright: ignore[reportOperatorIssue]
+def _print_row(row: dict[str, Any]) -> None:
+    recalls = " ".join("   -  " if value is None else f"{value:6.3f}" for value in row["recalls"])
+    low, high = row["interval"]
+    passed = row["recall"] >= RECALL and row["alarms"] <= ALARMS * row["clean"]
     _tell(
         f"{row['planted']:44} {recalls:34} {row['audible_from']:>8} {row['recall']:8.4f} {low:.4f}-{high:.4f} {row['cases']:6} "
         f"{row['alarms']:7} {row['clean']:6}   {'met' if passed else 'MISSED'}"
@@ -349,7 +350,7 @@ def _tell(*lines: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def _read_arguments() -> Iterator[tuple[str, object]]:
+def _read_arguments() -> Iterator[tuple[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="*", default=[Path("../shared/data/audio-esc10"), Path("../shared/data/audio-music")])
     parser.add_argument("--seeds", default="5-9", help="which of 0 to 9 (5-9; 0 to 4 chose the limits)")
@@ -360,4 +361,4 @@ def _read_arguments() -> Iterator[tuple[str, object]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(**dict(_read_arguments()))))  # pyright: ignore[reportArgumentType]
+    print(json.dumps(measure(**dict(_read_arguments()))))

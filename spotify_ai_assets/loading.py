@@ -1,11 +1,12 @@
 """From contracts and domain packages to Dagster: what a declaration becomes, and how a domain is collected.
 
-``made_table`` makes an asset of a function, ``landed_table`` declares one that intake fills; ``load_domain`` collects
-what a domain's ``assets``, ``checks`` and ``jobs`` modules declare. Nobody registers anything anywhere.
+``made_table`` makes an asset of a function, ``filled_table`` of a step of its own that fills a table from outside the lake,
+``landed_table`` declares one that intake fills; ``load_domain`` collects what a domain's ``assets``, ``checks`` and ``jobs``
+modules declare. Nobody registers anything anywhere.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module, util
 from typing import Any, NamedTuple, cast
@@ -27,11 +28,13 @@ from spotify_ai_assets.staleness import Ledger
 
 CONTRACT_CHECK = "contract"
 KINDS = {"polars", "deltalake"}
+TRAININGS = "trainings"
+"""The pool of all assets that train: one at a time."""
 Picture = Callable[[pl.LazyFrame], Plot]
 """Gives the plot of one partition from its public rows."""
 Afterwards = Callable[[Lake, Settings, list[Any], list[Any]], None]
 """Told the partitions that were made, and all of the run."""
-Present = Callable[..., dict[str, str | float]]
+Present = Callable[..., Mapping[str, str | float]]
 """Gives metadata from the tools, if there are any, and the rows of a partition; texts are Markdown."""
 
 
@@ -115,7 +118,7 @@ def made_table(
             deps=list(dict.fromkeys(dg.AssetKey(reads.key.split("/")) for reads in table.reads if reads.key != table.key)),
             partitions_def=partitions_definition(table),
             backfill_policy=dg.BackfillPolicy.single_run() if table.partitioned_by else None,
-            pool=table.key.replace("/", "_"),
+            pool=TRAININGS if table.is_model else table.key.replace("/", "_"),
             check_specs=[contract_check(table)],
             required_resource_keys={"lake", "settings", *([tools] if tools else [])},
             # What waits for an input is not recorded as made.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from graphlib import TopologicalSorter
 
-from spotify_ai_assets.contracts import Partition, Reads, Table, name_of
+from spotify_ai_assets.contracts import SHARDS, Partition, Reads, Table, name_of
 from spotify_ai_assets.resources.lake import Recipe, State
 
 ABSENT = "absent"
@@ -174,14 +174,24 @@ def plan(tables: Mapping[str, Table], keys: Iterable[str], days: Sequence[date],
     return found
 
 
+def digest_stale(stale: Iterable[Stale], tables: Mapping[str, Table], ledger: Ledger) -> str:
+    """A digest of what is out of date and of what it would be made from now."""
+    recipes = [(each.key, each.partition, recipe_now(tables[each.key], each.partition, tables, ledger)) for each in stale]
+    named = [(key, partition, recipe.code_version, sorted(recipe.inputs.items())) for key, partition, recipe in recipes]
+    return hashlib.sha256(repr(named).encode()).hexdigest()
+
+
 def partitions_of(table: Table, days: Sequence[date], tables: Mapping[str, Table], ledger: Ledger) -> Sequence[Partition]:
-    """The partitions that a table has or should have: of the given days, of the shards that its inputs have, or its whole."""
+    """The partitions that a table has or should have: of the given days, of the shards that its inputs have, or its whole.
+
+    One that is made from wholes alone has all shards.
+    """
     if table.is_daily:
         return [day for day in days if table.has(day)]
     if not table.is_sharded:
         return [None]
     sources = [read.key for read in table.reads if tables[read.key].is_sharded]
-    return sorted({name for key in (table.key, *sources) for name in ledger.states(key)})
+    return sorted({name for key in (table.key, *sources) for name in ledger.states(key)}) if sources or not table.reads else SHARDS
 
 
 def _touches(reads: Reads, partition: Partition, source: Table, dirty: set[tuple[str, Partition]]) -> bool:

@@ -1,6 +1,11 @@
 """Fixtures that many tests share."""
 
 import os
+
+# Workers share the cores already: each with a pool of BLAS threads of its own takes ten times as long. Read when numpy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +17,9 @@ from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
+
+# The benchmarks lie beside the package, which is installed, and are tested from here.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 # Workers of xdist are given a width, which a console that is made then would keep whatever a test says.
 os.environ.pop("COLUMNS", None)

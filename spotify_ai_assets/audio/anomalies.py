@@ -9,7 +9,7 @@ import polars as pl
 
 from spotify_ai_assets.audio.contracts import ANOMALIES
 from spotify_ai_assets.audio.faults.duplicates import find_duplicates
-from spotify_ai_assets.audio.faults.judgement import judge_file
+from spotify_ai_assets.audio.faults.judgement import FAULTS, judge_file
 from spotify_ai_assets.audio.faults.outliers import find_outliers
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 LOSSY = ("ogg", "mp3")
 MOST_PICTURES = 200
-"""Files that are drawn at most, the clearest first: each is decoded once more for it."""
+"""Faults of one file that are drawn at most, the clearest first: each is decoded once more for it. Others have no picture."""
 
 OTHER_ARTIST = "unlike_artist"
-_CODECS_WITHOUT_LOSS = ("flac",)
 
 
 def find_anomalies(read: "Inputs", studio: "Studio") -> pl.DataFrame:
@@ -36,7 +35,8 @@ def find_anomalies(read: "Inputs", studio: "Studio") -> pl.DataFrame:
         *_duplicates(files, read("audio/fingerprints").select("file_id", "hashes", "frames").collect()),
         *_outliers(read("audio/embeddings").collect(), read("audio/track_links").collect(), read("catalog/tracks").collect()),
     ]
-    drawn = {(row["file_id"], row["fault"]) for row in sorted(rows, key=lambda row: -row["score"])[:MOST_PICTURES]}
+    drawable = sorted((row for row in rows if row["fault"] in FAULTS), key=lambda row: -row["score"])
+    drawn = {(row["file_id"], row["fault"]) for row in drawable[:MOST_PICTURES]}
     for done, row in enumerate(rows, 1):
         row["picture"] = studio.draw(row["file_id"], row["fault"]) if (row["file_id"], row["fault"]) in drawn else None
         studio.tell("anomalies", done, len(rows))
@@ -49,7 +49,7 @@ def _faults(files: pl.DataFrame, evidence: pl.DataFrame) -> Iterator[dict[str, A
         facts = known.get(file_id)
         if facts is None:
             continue
-        is_lossy = facts["container"] in LOSSY and facts["codec"] not in _CODECS_WITHOUT_LOSS
+        is_lossy = facts["container"] in LOSSY and facts["codec"] != "flac"
         found = dict(measures.select("measure", "value").iter_rows())
         for fault in judge_file(found, is_lossy=is_lossy, is_excerpt=facts["is_excerpt"]):
             yield _row(file_id, fault.fault, fault.score, fault.severity, fault.evidence)

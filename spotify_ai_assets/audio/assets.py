@@ -52,23 +52,24 @@ def files(context: dg.AssetExecutionContext) -> None:
     identity. Each file is decoded once, in a process with limits on memory, time and files; what cannot be decoded goes to
     `audio/rejected` with its reason. Only new files are measured, and a run that was killed goes on where it stopped.
     """
-    from spotify_ai_assets.audio.intake.receiving import receive
+    from spotify_ai_assets.audio.intake.receiving import Reception
 
     lake: Lake = context.resources.lake
     studio: Studio = context.resources.studio.at(context)
+    reception = Reception(context.resources.audio_landing, studio, lake, datetime.now(UTC).date(), claim(context))
     try:
-        received = receive(context.resources.audio_landing, studio, lake, datetime.now(UTC).date(), claim(context))
+        reception.receive()
     except TransientError as error:
         raise dg.RetryRequested(max_retries=3, seconds_to_wait=2) from error
     asked = set(run_shards(context.run.tags))
-    for key, partitions in received.touched.items():
+    for key, partitions in reception.touched.items():
         _note(context, lake, key, {str(each or "") for each in partitions} - (asked if key == FILES.key else set()))
     states = lake.states(FILES.key)
     for shard in sorted(asked & states.keys()):
         shown = show_partition(lake, FILES, states[shard], pictures.PICTURES.get(FILES.key)) if shard == max(asked & states.keys()) else {}
         context.add_asset_metadata({**partition_metadata(states[shard]), **shown}, asset_key=asset_key(FILES), partition_key=shard)
-    context.log.info(f"{FILES.key}: {received.counts()}")
-    context.add_output_metadata(received.counts())
+    context.log.info(f"{FILES.key}: {reception.counts()}")
+    context.add_output_metadata(reception.counts())
 
 
 def _note(context: dg.AssetExecutionContext, lake: Lake, key: str, names: set[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from spotify_ai_assets.audio.measurements import unpack_mels
 from spotify_ai_assets.audio.models import encoder
 from spotify_ai_assets.audio.models.encoder import Standard
 from spotify_ai_assets.audio.models.evidence import Choice, Evidence, compare_embeddings
@@ -55,12 +56,11 @@ class Judged:
     files: dict[str, bytes]
 
 
-def train_and_judge(rows: pl.DataFrame, mels: Sequence[np.ndarray], labels: pl.DataFrame, studio: "Studio") -> Judged:
+def train_and_judge(rows: pl.DataFrame, labels: pl.DataFrame, studio: "Studio") -> Judged:
     """Train an encoder, compare it with its controls, and choose.
 
     Args:
-        rows: ``audio/features`` of the recordings, in order of ``file_id``.
-        mels: Their packed mels.
+        rows: ``audio/features`` of the recordings and their ``mel`` and ``frames``, in order of ``file_id``.
         labels: ``file_id, label, artist`` of those that have a label; with three artists or more they make a second task.
         studio: The pool that decodes, and who is told.
     """
@@ -69,7 +69,7 @@ def train_and_judge(rows: pl.DataFrame, mels: Sequence[np.ndarray], labels: pl.D
     recipe = encoder.DEMO if studio.settings.model_size == "demo" else encoder.FULL
     judged = _hold_out(rows, labels, _JUDGED[studio.settings.model_size])
     is_held_out = 4 * len(judged) <= rows.height
-    trained_on = [mel for mel, file_id in zip(mels, rows["file_id"], strict=True) if not (is_held_out and file_id in judged)]
+    trained_on = unpack_mels(rows.filter(~pl.col("file_id").is_in(sorted(judged))) if is_held_out else rows)
     learnt = encoder.train_encoder(
         trained_on, recipe, watch=lambda step, loss: studio.tell(_("training the encoder"), step, recipe.fit.steps)
     )
@@ -125,15 +125,12 @@ def read_hand(data: bytes) -> Standard:
     return Standard(tuple(told["names"]), np.array(told["mean"]), np.array(told["spread"]))
 
 
-def embed_recordings(
-    parts: Sequence[str], features: pl.DataFrame, mels: Sequence[np.ndarray], model: "Model", recipe: Mapping[str, Any], standard: Standard
-) -> np.ndarray:
+def embed_recordings(parts: Sequence[str], rows: pl.DataFrame, model: "Model", recipe: Mapping[str, Any], standard: Standard) -> np.ndarray:
     """Embeddings as a champion gives them.
 
     Args:
         parts: What they are made of.
-        features: Rows of ``audio/features``.
-        mels: Packed mels of the same recordings.
+        rows: ``audio/features`` of the recordings and their ``mel`` and ``frames``.
         model: The served network.
         recipe: Its recipe, as the manifest has it.
         standard: Of the hand features.
@@ -143,11 +140,11 @@ def embed_recordings(
     """
     made: list[np.ndarray] = []
     if "learnt" in parts:
-        config = encoder.read_config(recipe)
+        config, mels = encoder.read_config(recipe), unpack_mels(rows)
         answers = [model.predict(encoder.take_pieces(mels[begin : begin + _AT_ONCE], config)) for begin in range(0, len(mels), _AT_ONCE)]
         made.append(np.concatenate(answers))
     if "hand" in parts:
-        made.append(standard.apply(lay_out(features)[1]))
+        made.append(standard.apply(lay_out(rows)[1]))
     return encoder.combine(*made)
 
 

@@ -7,12 +7,13 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES  # no public
 
 from spotify_ai_assets.audio.contracts import FILES, TABLES
 from spotify_ai_assets.contracts import SHARDS
+from spotify_ai_assets.listening.landing import AUDIO
 from spotify_ai_assets.loading import asset_key, schedule, sensor
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.runs import ONLY_STALE, launch_tags
 from spotify_ai_assets.settings import Settings
-from spotify_ai_assets.staleness import Ledger, plan, recipe_now
+from spotify_ai_assets.staleness import Ledger, digest_stale, plan
 from spotify_ai_assets.tables import TABLES as ALL_TABLES
 
 _ALL_SHARDS = range_tags(SHARDS[0], SHARDS[-1])
@@ -47,10 +48,10 @@ def landed_audio(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
 
     The same files are requested once; its run keys hold a digest of what lies there, never a name.
     """
-    from spotify_ai_assets.audio.intake.landing import FOLDER, what_landed
+    from spotify_ai_assets.audio.intake.landing import what_landed
 
     settings: Settings = context.resources.settings
-    landed = what_landed(settings.landing / FOLDER, datetime.now(UTC).timestamp())
+    landed = what_landed(settings.landing / AUDIO, datetime.now(UTC).timestamp())
     if not landed:
         return dg.SkipReason("nothing has landed")
     return dg.RunRequest(run_key=landed, tags=launch_tags(**{ONLY_STALE: "true"}, **_ALL_SHARDS))
@@ -68,21 +69,13 @@ def stale_audio(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipR
     stale = plan(ALL_TABLES, FOLLOWING, [], ledger)
     if not stale:
         return dg.SkipReason("nothing is stale")
-    recipes = [(each.key, each.partition, recipe_now(ALL_TABLES[each.key], each.partition, ALL_TABLES, ledger)) for each in stale]
     # Only these: Dagster leaves out a step behind one that gave nothing, as embeddings give none while there is no encoder.
     keys = [asset_key(ALL_TABLES[key]) for key in dict.fromkeys(each.key for each in stale)]
-    return dg.RunRequest(run_key=_digest(recipes), asset_selection=keys, tags=launch_tags(**{ONLY_STALE: "true"}, **_ALL_SHARDS))
-
-
-def _digest(recipes: list) -> str:
-    import hashlib
-
-    named = [(key, partition, recipe.code_version, sorted(recipe.inputs.items())) for key, partition, recipe in recipes]
-    return hashlib.sha256(repr(named).encode()).hexdigest()
+    tags = launch_tags(**{ONLY_STALE: "true"}, **_ALL_SHARDS)
+    return dg.RunRequest(run_key=digest_stale(stale, ALL_TABLES, ledger), asset_selection=keys, tags=tags)
 
 
 @schedule(job=audio_models, cron_schedule="0 3 * * 1", execution_timezone="UTC")
 def every_monday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Trains the models of audio on Mondays at 03:00 UTC."""
-    # From the same data comes the same model, under another version since its gate compared it with itself.
     return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d}", tags=launch_tags(**{ONLY_STALE: "true"}))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from spotify_ai_assets.audio.measurements import unpack_mels
 from spotify_ai_assets.catalog.pictures import bars
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.resources.plots import Plot, draw_markdown, drawable, escape_markdown, plot_markdown
@@ -131,8 +132,7 @@ def present_spectrograms(studio: "Studio", rows: pl.LazyFrame) -> dict[str, Any]
     first = rows.filter(pl.col("frames") > 0).head(1).collect()
     if first.is_empty():
         return {}
-    row = first.row(0, named=True)
-    mel = np.frombuffer(row["mel"], np.uint8).reshape(64, row["frames"])
+    [mel], row = unpack_mels(first), first.row(0, named=True)
     shown = row["file_id"][:12]
     return {
         "spectrogram": draw_spectrogram(mel, _("Mel spectrogram of {file}, by seconds").format(file=shown)),

@@ -7,9 +7,9 @@ stays the challenger, and its table goes on telling of the champion.
 import hashlib
 import json
 import logging
+import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +17,19 @@ import numpy as np
 import polars as pl
 
 from spotify_ai_assets.audio.contracts import ENCODER, PERCEPTUAL_MODEL, SOUND_MODEL
+from spotify_ai_assets.audio.measurements import sole_extractor, unpack_mels
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.making import Inputs
-from spotify_ai_assets.training.errors import GateFailedError, UnknownModelError
 from spotify_ai_assets.training.gates import Gate, GateResult, Need
-from spotify_ai_assets.training.images import champion_rows
 from spotify_ai_assets.training.manifests import DataWindow, Manifest, Metric, installed_packages
+from spotify_ai_assets.training.workplace import if_enough
 
 if TYPE_CHECKING:
     from spotify_ai_assets.audio.models.perceptual import Trained as Estimator
     from spotify_ai_assets.audio.models.sound_classifier import ClassifierConfig, Trained
+    from spotify_ai_assets.audio.models.validation import Validation
     from spotify_ai_assets.audio.studio import Studio
-    from spotify_ai_assets.resources.tracking import TrackedRun
     from spotify_ai_assets.training.registry import Entry
 
 META, WEIGHTS, ARRAYS = "meta.json", "model.safetensors", "arrays.npz"
@@ -46,20 +46,6 @@ _CALIBRATED = {"full": 0.1, "demo": 0.3}
 # The sound model -----------------------------------------------------------------------------------------------------------
 
 
-def if_enough(learn: Callable[[Inputs, "Studio"], pl.DataFrame]) -> Callable[[Inputs, "Studio"], pl.DataFrame]:
-    """A training that, where there is too little to learn from, says so and leaves the champion what it is."""
-
-    @wraps(learn)
-    def attempt(read: Inputs, studio: "Studio") -> pl.DataFrame:
-        try:
-            return learn(read, studio)
-        except MissingInputError as error:
-            _LOG.warning("%s: nothing was trained: %s", studio.model, error)
-            return champion_rows(studio.registry, studio.model)
-
-    return attempt
-
-
 @if_enough
 def learn_sounds(read: Inputs, studio: "Studio") -> pl.DataFrame:
     """Train, keep and, if its gate lets it, promote a sound model.
@@ -74,6 +60,7 @@ def learn_sounds(read: Inputs, studio: "Studio") -> pl.DataFrame:
     clips = _labelled_clips(read)
     if clips["label"].n_unique() < 2:
         raise MissingInputError("fewer than two classes have files")
+    extractor = sole_extractor(clips)
     groups, known_by = _groups(clips)
     mels = unpack_mels(clips)
     config = _recipe(studio)
@@ -81,38 +68,43 @@ def learn_sounds(read: Inputs, studio: "Studio") -> pl.DataFrame:
         run.log_parameters({"recipe": config.name, "digest": config.digest, "clips": clips.height, "groups": known_by})
         place, watch = _place(studio, config.digest), _watch(studio, config.fit.steps)
         trained = train(mels, clips["label"].to_list(), groups, config, checkpoints=place, watch=watch)
-        gate = _judge_sounds(trained, _champion(studio, SOUND_MODEL.key), mels, clips, groups, studio)
         model = trained.model
-        manifest = Manifest(
+        manifest = _write_down(
+            studio,
+            "labelled recordings",
+            clips,
+            config.fit.seed,
             purpose="Which class a recording is of, by its sound.",
             kind="torch",
             make=describe_make(model),
             inputs=describe_input(model),
-            extractor=_extractor(clips),
-            data=_window("labelled recordings", clips),
+            extractor=extractor,
             labels=tuple(model.classes),
             config={"recipe": model.meta["config"], "groups": known_by},
-            seeds=(config.fit.seed,),
             metrics=tuple(_sound_metrics(trained, clips.height)),
             limits=_sound_limits(trained),
-            gate=gate,
-            is_demo=studio.settings.model_size == "demo",
-            packages=installed_packages(*_PACKAGES),
+            gate=_judge_sounds(trained, studio.champion(SOUND_MODEL.key), mels, clips, groups, studio),
         )
-        served = _serve(studio, run, SOUND_MODEL.key, {WEIGHTS: save(model.tensors), META: _json(model.meta)}, manifest)
+        served = studio.serve(run, SOUND_MODEL.key, {WEIGHTS: save(model.tensors), META: _json(model.meta)}, manifest)
         shutil.rmtree(place)
         return served
 
 
-def _labelled_clips(read: Inputs) -> pl.DataFrame:
-    """``file_id, mel, frames, extractor, label, artist, fold, landed_on`` of the files that have a label, by name or digest."""
+def _labelled_files(read: Inputs) -> pl.DataFrame:
+    """``file_id, name, landed_on, label, artist, fold`` of the files that have a label, by name or digest."""
     labels = read("audio/labels").collect()
     files = read("audio/files").select("file_id", "name", "landed_on").collect()
     by_id = files.join(labels, left_on="file_id", right_on="file")
     by_name = files.join(labels, left_on="name", right_on="file").join(by_id, on="file_id", how="anti")
-    named = pl.concat([by_id, by_name.select(by_id.columns)]).unique("file_id", keep="first", maintain_order=True)
-    mels = read("audio/spectrograms").select("file_id", "mel", "frames", "extractor").filter(pl.col("frames") > 0).collect()
-    return named.join(mels, on="file_id").sort("file_id")
+    return pl.concat([by_id, by_name.select(by_id.columns)]).unique("file_id", keep="first", maintain_order=True)
+
+
+def _labelled_clips(read: Inputs) -> pl.DataFrame:
+    """Labelled files with what a model hears of them, ``mel, frames, extractor``; those of which there is something to hear."""
+    files = _labelled_files(read)
+    heard = read("audio/spectrograms").select("file_id", "mel", "frames", "extractor").filter(pl.col("frames") > 0)
+    mels = heard.join(files.lazy().select("file_id"), on="file_id", how="semi").collect()
+    return files.join(mels, on="file_id").sort("file_id")
 
 
 def _groups(clips: pl.DataFrame) -> tuple[list[str] | None, str]:
@@ -121,11 +113,6 @@ def _groups(clips: pl.DataFrame) -> tuple[list[str] | None, str]:
         if not clips[name].null_count():
             return clips[name].to_list(), name
     return None, "none"
-
-
-def unpack_mels(rows: pl.DataFrame) -> list[np.ndarray]:
-    """Packed mels of rows of ``audio/spectrograms``: uint8, shape (64, frames)."""
-    return [np.frombuffer(mel, np.uint8).reshape(64, frames) for mel, frames in rows.select("mel", "frames").iter_rows()]
 
 
 def _recipe(studio: "Studio") -> "ClassifierConfig":
@@ -142,37 +129,48 @@ def _judge_sounds(
     groups: list[str] | None,
     studio: "Studio",
 ) -> GateResult:
-    """Whether a sound model may serve: it beats guessing, is calibrated, and its recipe is no worse than the champion's."""
+    """Whether a sound model may serve: it beats guessing, is calibrated, and its recipe is no worse than the champion's.
+
+    Recipes are compared, not ages: a champion of the same recipe is no rival, so that an equal training is the equal version.
+    """
     found = trained.validation
     if found is None:
         least = min(trained.model.meta["clips_by_class"].values())
         return Gate("unvalidated sound model", (Need("clips of each class", "least", ">=", _LEAST_CLIPS),)).judge({"least": least})
-    sure = trained.model.meta["validation"]["calibration_error"]
-    figures = {"over_majority": found.accuracy_by_group.low - found.majority, "calibration_error": sure}
+    figures = {"over_majority": found.accuracy_by_group.low - found.majority, "calibration_error": found.reliability.error}
     needs = [
         Need("accuracy beats the commonest class by its interval", "over_majority", ">", 0.0),
         Need("calibration error", "calibration_error", "<=", _CALIBRATED[studio.settings.model_size]),
     ]
-    against = None
-    if champion is not None and set(champion.manifest.labels) == set(trained.model.classes):
-        against = champion.version
-        figures["gain"] = _gain(trained, champion, mels, clips, groups)
-        needs.append(Need("no worse than the champion's recipe on the same clips, by its interval", "gain", ">=", 0.0))
-    return Gate("sound model", tuple(needs)).judge(figures, against)
+    rival = _find_rival(trained, champion)
+    if rival is None:
+        return Gate("sound model", tuple(needs)).judge(figures)
+    version, theirs = rival
+    figures["gain"] = _gain(found, theirs, mels, clips, groups)
+    needs.append(Need("no worse than the champion's recipe on the same clips, by its interval", "gain", ">=", 0.0))
+    return Gate("sound model", tuple(needs)).judge(figures, version)
 
 
-def _gain(trained: "Trained", champion: "Entry", mels: Sequence[np.ndarray], clips: pl.DataFrame, groups: list[str] | None) -> float:
-    """Upper end of the interval of our accuracy less that of the champion's recipe, fitted and validated on the same clips."""
-    from spotify_ai_assets.audio.models.sound_classifier import read_config, train
+def _find_rival(trained: "Trained", champion: "Entry | None") -> "tuple[str, ClassifierConfig] | None":
+    """The champion's version and recipe, where it tells the same classes by another recipe."""
+    from spotify_ai_assets.audio.models.sound_classifier import read_config
+
+    if champion is None or set(champion.manifest.labels) != set(trained.model.classes):
+        return None
+    theirs = read_config(champion.manifest.config["recipe"])
+    return None if theirs.digest == trained.model.meta["config_digest"] else (champion.version, theirs)
+
+
+def _gain(
+    found: "Validation", theirs: "ClassifierConfig", mels: Sequence[np.ndarray], clips: pl.DataFrame, groups: list[str] | None
+) -> float:
+    """Upper end of the interval of our accuracy less that of another recipe, fitted and validated on the same clips."""
+    from spotify_ai_assets.audio.models.sound_classifier import train
     from spotify_ai_assets.training.metrics import paired_difference
 
-    theirs = read_config(champion.manifest.config["recipe"])
-    found = trained.validation
-    if found is None or theirs.digest == read_config(trained.model.meta["config"]).digest:
-        return 0.0
     rival = train(mels, clips["label"].to_list(), groups, theirs).validation
-    if rival is None:
-        return 0.0
+    if rival is None:  # no comparison, so nothing that a gate could let through
+        return math.nan
     right = [(each.logits.argmax(1) == each.labels).astype(float) for each in (found, rival)]
     return paired_difference(*right, groups=np.array(groups)).high
 
@@ -187,7 +185,7 @@ def _sound_metrics(trained: "Trained", clips: int) -> Iterator[Metric]:
     yield Metric.of("accuracy", found.accuracy_by_group, data=data)
     yield Metric.of("accuracy_wilson", found.accuracy, data=data)
     yield Metric("majority", found.majority, count=clips, data=data)
-    yield Metric("calibration_error", trained.model.meta["validation"]["calibration_error"], count=clips, data=data)
+    yield Metric("calibration_error", found.reliability.error, count=clips, data=data)
     yield Metric("log_loss", found.log_loss, count=clips, data=data)
     for number, label in enumerate(trained.model.classes):
         own = int(found.confusion[number].sum())
@@ -217,34 +215,34 @@ def learn_perception(read: Inputs, studio: "Studio") -> pl.DataFrame:
 
     tracks = _labelled_tracks(read)
     features = read("audio/features").collect().join(tracks.select("file_id"), on="file_id", how="semi").sort("file_id")
-    tracks = features.select("file_id", "extractor").join(tracks, on="file_id", maintain_order="left")
-    labels = tracks.drop("file_id", "extractor", "artist", "landed_on")
+    tracks = features.select("file_id").join(tracks, on="file_id", maintain_order="left")
+    labels = tracks.drop("file_id", "artist", "landed_on")
     if not any(labels[name].count() >= LEAST_TRACKS for name in labels.columns):
         raise MissingInputError(f"no perceptual label has {LEAST_TRACKS} tracks with features")
+    extractor = sole_extractor(features)
     groups = tracks["artist"].to_list() if tracks["artist"].null_count() < tracks.height else None
     with studio.tracked(PERCEPTUAL_MODEL.key) as run:
         run.log_parameters({"tracks": tracks.height, "labels": ", ".join(labels.columns), "seed": SEED})
         trained = train(_plain_features(features), labels, groups, SEED)
         served = _better_labels(trained)
-        figures = {"served": float(len(served)), "labelled": float(len(trained.meta["labels"]))}
         need = Need("labels that beat the mean and shuffled labels by their interval", "served", ">=", 1.0)
-        manifest = Manifest(
+        manifest = _write_down(
+            studio,
+            "labelled tracks",
+            tracks,
+            SEED,
             purpose="How a track is perceived, by its features.",
             kind="own",
             make={"class": "spotify_ai_assets.audio.models.estimator:Estimator", "config": trained.meta},
             inputs=InputContract("features", (None, count_values(trained.meta["inputs"])), "float64", MEANING),
-            extractor=_extractor(tracks),
-            data=_window("labelled tracks", tracks),
+            extractor=extractor,
             labels=served,
             config=trained.meta,
-            seeds=(SEED,),
             metrics=tuple(_perceptual_metrics(trained, tracks.height)),
             limits=_perceptual_limits(trained),
-            gate=Gate("perceptual model", (need,)).judge(figures),
-            is_demo=studio.settings.model_size == "demo",
-            packages=installed_packages(*_PACKAGES),
+            gate=Gate("perceptual model", (need,)).judge({"served": float(len(served))}),
         )
-        return _serve(studio, run, PERCEPTUAL_MODEL.key, {ARRAYS: _npz(trained.arrays), META: _json(trained.meta)}, manifest)
+        return studio.serve(run, PERCEPTUAL_MODEL.key, {ARRAYS: _npz(trained.arrays), META: _json(trained.meta)}, manifest)
 
 
 def _labelled_tracks(read: Inputs) -> pl.DataFrame:
@@ -305,73 +303,59 @@ def learn_encoder(read: Inputs, studio: "Studio") -> pl.DataFrame:
     """
     from spotify_ai_assets.audio.embedding import train_and_judge
 
-    mels = read("audio/spectrograms").filter(pl.col("frames") > 0).select("file_id", "mel", "frames").collect()
+    mels = read("audio/spectrograms").filter(pl.col("frames") > 0).select("file_id", "mel", "frames", "extractor").collect()
     days = read("audio/files").select("file_id", "landed_on").collect()
-    rows = read("audio/features").collect().join(mels, on="file_id").join(days, on="file_id").sort("file_id")
+    features = read("audio/features").collect()
+    rows = features.join(mels.drop("extractor"), on="file_id").join(days, on="file_id").sort("file_id")
     if rows.height < LEAST_RECORDINGS:
         raise MissingInputError(f"fewer than {LEAST_RECORDINGS} recordings can be told apart")
-    labels = _labelled_clips(read).select("file_id", "label", "artist")
+    extractor = sole_extractor(features, mels)
+    labels = _labelled_files(read).select("file_id", "label", "artist")
     with studio.tracked(ENCODER.key) as run:
-        found = train_and_judge(rows, unpack_mels(rows), labels, studio)
+        found = train_and_judge(rows, labels, studio)
         run.log_parameters({"recordings": rows.height, "parts": ", ".join(found.parts)})
-        manifest = Manifest(
+        manifest = _write_down(
+            studio,
+            "recordings",
+            rows,
+            SEED,
             purpose="Where a recording lies among others by its sound.",
             kind="torch",
             make=found.make,
             inputs=found.inputs,
-            extractor=_extractor(rows),
-            data=_window("recordings", rows),
+            extractor=extractor,
             config={"parts": list(found.parts), **found.config},
-            seeds=(SEED,),
             metrics=found.metrics,
             limits=(
                 "Files of less than a second have little to go by.",
                 "Trained on this catalogue: another one's vectors are not comparable.",
             ),
             gate=found.gate,
-            is_demo=studio.settings.model_size == "demo",
-            packages=installed_packages(*_PACKAGES),
         )
-        return _serve(studio, run, ENCODER.key, found.files, manifest)
+        return studio.serve(run, ENCODER.key, found.files, manifest)
 
 
 # What all of them do -------------------------------------------------------------------------------------------------------
 
 
-def _serve(studio: "Studio", run: "TrackedRun", key: str, files: Mapping[str, bytes], manifest: Manifest) -> pl.DataFrame:
-    """Keep a version, promote it if its gate lets it, and give the rows of whoever serves now."""
-    registry, origin = studio.registry, studio.origin(run)
-    run.log_metrics({_metric_name(metric): metric.value for metric in manifest.metrics})
-    entry = registry.add(key, files, manifest, origin)
-    try:
-        registry.promote(key, entry.version, origin=origin)
-        _LOG.info("%s: version %s passed its gate and serves", key, entry.version)
-    except GateFailedError as error:
-        _LOG.warning("%s: version %s does not serve: %s", key, entry.version, error)
-    run.log_text(registry.card(key, entry.version), "card.md")
-    return champion_rows(registry, key)
+def _write_down(studio: "Studio", learnt_from: str, rows: pl.DataFrame, seed: int, **own: Any) -> Manifest:
+    """The manifest of a training: what only it can say, and what is said of all alike.
 
-
-def _metric_name(metric: Metric) -> str:
-    kept = "".join(each if each.isascii() and (each.isalnum() or each in "_- ./") else "_" for each in metric.part)
-    return f"{metric.name}/{kept}" if kept else metric.name
-
-
-def _champion(studio: "Studio", key: str) -> "Entry | None":
-    try:
-        return studio.registry.entry(key)
-    except UnknownModelError:
-        return None
-
-
-def _window(description: str, rows: pl.DataFrame) -> DataWindow:
+    Args:
+        studio: How large its models are.
+        learnt_from: What the rows are, in a few words.
+        rows: ``file_id, landed_on`` of what it learnt from.
+        seed: Of the training.
+        own: Further fields of the manifest.
+    """
     digest = hashlib.sha256("\n".join(rows["file_id"]).encode()).hexdigest()[:16]
-    return DataWindow(description, rows.height, str(rows["landed_on"].min()), str(rows["landed_on"].max()), digest)
-
-
-def _extractor(rows: pl.DataFrame) -> str:
-    """The extractor that measured all rows; the newest analyses' where several did, whose rows are out of date."""
-    return str(rows["extractor"].mode().sort().first())
+    return Manifest(
+        data=DataWindow(learnt_from, rows.height, str(rows["landed_on"].min()), str(rows["landed_on"].max()), digest),
+        seeds=(seed,),
+        is_demo=studio.settings.model_size == "demo",
+        packages=installed_packages(*_PACKAGES),
+        **own,
+    )
 
 
 def _place(studio: "Studio", digest: str) -> Path:
@@ -401,7 +385,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def champion_pictures(studio: "Studio", key: str) -> dict[str, str]:
     """Pictures of a champion's evidence, as Markdown: confusion and reliability of the sound model."""
-    entry = _champion(studio, key)
+    entry = studio.champion(key)
     if entry is None or key != SOUND_MODEL.key:
         return {}
     found = json.loads(studio.artifacts.read(key, entry.version, META))["validation"]

@@ -72,6 +72,7 @@ def load_checkpoint(path: Path, recipe: str) -> Checkpoint | None:
             header: dict[str, Any] = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             if header.get("recipe") != recipe:
                 return None
+            # The keys of an open safetensors file are asked for by a method: it is no mapping.
             return Checkpoint(header["step"], header["seconds"], recipe, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, ValueError):
         return None

@@ -288,7 +288,7 @@ def _try(study: "Study", space: Space, objective: Callable[[dict[str, Any], Repo
         value = objective(parameters, report)
     except TrialPruned:
         return _tried(study.tell(trial, state=TrialState.PRUNED))
-    except BaseException:
+    except BaseException:  # a trial that was interrupted, too, is not to be waited for
         study.tell(trial, state=TrialState.FAIL)
         raise
     return _tried(study.tell(trial, value))

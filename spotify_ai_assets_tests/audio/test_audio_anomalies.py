@@ -10,6 +10,7 @@ from audio_world import digest, sound, write
 from spotify_ai_assets.audio import anomalies
 from spotify_ai_assets.audio.analysis import from_npz
 from spotify_ai_assets.audio.contracts import ANOMALIES, EVIDENCE, FINGERPRINTS
+from spotify_ai_assets.audio.faults.judgement import FAULTS
 from spotify_ai_assets.audio.measurements import tabulate_evidence, tabulate_fingerprints
 from spotify_ai_assets.tables import TABLES
 from spotify_ai_assets.validation import require
@@ -83,16 +84,34 @@ def test_planted_faults_are_found_with_their_evidence(faulty):
     assert faults["clean"] == set()
     assert faults["silence"] == {"silence"} and "dc_offset" in faults["dc_offset"] and "inverted_phase" in faults["inverted"]
     assert all(json.loads(text) for text in found["evidence"])
-    assert set(studio.drawn) == set(found.select("file_id", "fault").iter_rows())
-    assert found["picture"].null_count() == 0
+    drawable = found.filter(pl.col("fault").is_in(FAULTS))
+    assert set(studio.drawn) == set(drawable.select("file_id", "fault").iter_rows())
+    assert drawable["picture"].null_count() == 0
 
 
 def test_only_the_clearest_are_drawn(faulty, monkeypatch):
     read, _ = faulty
     monkeypatch.setattr(anomalies, "MOST_PICTURES", 1)
     found, studio = find(read)
-    assert found.height > 1 and len(studio.drawn) == 1
-    assert found.filter(pl.col("picture").is_not_null())["score"].to_list() == [found["score"].max()]
+    drawable = found.filter(pl.col("fault").is_in(FAULTS))
+    assert drawable.height > 1 and len(studio.drawn) == 1
+    assert found.filter(pl.col("picture").is_not_null())["score"].to_list() == [drawable["score"].max()]
+
+
+def test_what_cannot_be_drawn_takes_the_place_of_no_picture(faulty, monkeypatch):
+    read, _ = faulty
+    copies = ("e" * 64, "f" * 64)
+    prints = pl.DataFrame([{"shard": "00", "file_id": each, "extractor": "0" * 16, "hashes": [], "frames": []} for each in copies])
+    more = {
+        "audio/files": files(*({"file_id": each, "audio_digest": "copied"} for each in copies)),
+        "audio/fingerprints": prints.cast(FINGERPRINTS.schema),
+    }
+    drawable = find(read)[0].filter(pl.col("fault").is_in(FAULTS))
+    monkeypatch.setattr(anomalies, "MOST_PICTURES", drawable.height)
+    found, studio = find(lambda key: pl.concat([read(key), more[key].lazy()]) if key in more else read(key))
+    assert found.filter(fault="exact_duplicate")["score"].to_list() == [1.0] and drawable["score"].min() < 1.0
+    assert sorted(studio.drawn) == sorted(drawable.select("file_id", "fault").iter_rows())
+    assert found.filter(pl.col("picture").is_not_null()).height == drawable.height
 
 
 def test_a_file_that_is_gone_has_no_faults(faulty):

@@ -14,7 +14,8 @@ from spotify_ai_assets.audio.intake.landing import GivenAudio
 from spotify_ai_assets.audio.jobs import FOLLOWING
 from spotify_ai_assets.audio.models import sound_classifier
 from spotify_ai_assets.audio_runs import run_audio_intake
-from spotify_ai_assets.contracts import SHARDS
+from spotify_ai_assets.contracts import SHARDS, shard_of
+from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.loading import asset_key
 from spotify_ai_assets.runs import ONLY_STALE
 from spotify_ai_assets.staleness import Ledger, plan
@@ -163,7 +164,7 @@ def test_models_answer_once_they_are_there_and_name_the_champion(trained):
 
 def test_predictions_are_those_of_the_model_itself(trained):
     from spotify_ai_assets.audio.answers import read_classifier
-    from spotify_ai_assets.audio.trainings import unpack_mels
+    from spotify_ai_assets.audio.measurements import unpack_mels
 
     rows = trained.rows("audio/spectrograms").sort("file_id")
     studio = trained.studio
@@ -185,8 +186,8 @@ def test_embeddings_are_those_of_the_encoder_itself(trained):
     from safetensors.numpy import load
 
     from spotify_ai_assets.audio.embedding import WEIGHTS, fit_hand, lay_out
+    from spotify_ai_assets.audio.measurements import unpack_mels
     from spotify_ai_assets.audio.models import encoder
-    from spotify_ai_assets.audio.trainings import unpack_mels
 
     rows = trained.rows("audio/spectrograms").join(trained.rows("audio/features").drop("shard", "extractor"), on="file_id").sort("file_id")
     registry = trained.studio.registry
@@ -211,6 +212,26 @@ def test_measurements_of_another_extractor_are_refused(trained, tmp_path, instan
     for answer, table in ((embed_files, "audio/embeddings"), (classify_files, "audio/predictions")):
         with pytest.raises(ExtractorMismatchError, match="0123456789abcdef"):
             answer(world.inputs(TABLES[table], shard), world.studio)
+
+
+def test_no_answer_is_made_from_measurements_of_several_extractors(trained, tmp_path, instance):
+    from spotify_ai_assets.audio.answers import embed_files, explain_classes
+
+    world = trained.copy(tmp_path / "copy", instance)
+    shard = shard_of(world.rows("audio/explanations")["file_id"][0])
+    for key, answer, table, partition in (
+        ("audio/features", embed_files, "audio/embeddings", shard),
+        ("audio/spectrograms", explain_classes, "audio/explanations", None),
+    ):
+        rows = world.lake.scan(key).filter(shard=shard).collect().with_columns(extractor=pl.lit("0123456789abcdef"))
+        world.lake.write(key, rows, shard)
+        with pytest.raises(MissingInputError, match="one extractor, not 2: 0123456789abcdef"):
+            answer(world.inputs(TABLES[table], partition), world.studio)
+    assert embed_files(world.inputs(TABLES["audio/embeddings"], other_shard(world, shard)), world.studio).height
+
+
+def other_shard(world, shard: str) -> str:
+    return next(each for each in sorted(world.lake.states("audio/spectrograms")) if each != shard)
 
 
 def test_a_changed_label_makes_no_answer_stale_and_a_changed_link_only_what_follows_it(trained, tmp_path, instance):

@@ -7,8 +7,16 @@ from audio_world import digest, sound, write
 
 from spotify_ai_assets.audio.analysis import from_npz
 from spotify_ai_assets.audio.contracts import EVIDENCE, FEATURES, FINGERPRINTS, SPECTROGRAMS
-from spotify_ai_assets.audio.measurements import tabulate_evidence, tabulate_features, tabulate_fingerprints, tabulate_spectrograms
+from spotify_ai_assets.audio.measurements import (
+    sole_extractor,
+    tabulate_evidence,
+    tabulate_features,
+    tabulate_fingerprints,
+    tabulate_spectrograms,
+    unpack_mels,
+)
 from spotify_ai_assets.contracts import shard_of
+from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.validation import require
 
 pytestmark = pytest.mark.xdist_group("audio_world")
@@ -44,8 +52,8 @@ def test_features_are_those_of_the_analysis(measured):
 def test_the_packed_mel_comes_back_byte_by_byte(measured):
     rows = tabulate_spectrograms("00", measured)
     require(SPECTROGRAMS, rows)
-    for (_, analysis), row in zip(measured, rows.iter_rows(named=True), strict=True):
-        assert np.array_equal(np.frombuffer(row["mel"], np.uint8).reshape(64, row["frames"]), analysis.mel)
+    for (_, analysis), mel, row in zip(measured, unpack_mels(rows), rows.iter_rows(named=True), strict=True):
+        assert mel.dtype == np.uint8 and np.array_equal(mel, analysis.mel)
         assert len(row["wave"]) % 3 == 0 and np.abs(row["wave"][len(row["wave"]) // 3 :]).max() <= 1
 
 
@@ -67,3 +75,13 @@ def test_evidence_has_a_row_for_each_measure(measured):
 @pytest.mark.parametrize("tabulate", [tabulate_features, tabulate_spectrograms, tabulate_fingerprints, tabulate_evidence])
 def test_a_shard_without_analyses_is_an_empty_table(tabulate):
     assert tabulate("00", []).is_empty()
+
+
+def test_rows_that_are_used_together_have_one_extractor():
+    old, new = (pl.DataFrame({"file_id": [name], "extractor": [name * 16]}) for name in "ab")
+    assert sole_extractor(new) == sole_extractor(new, new.drop("file_id"), new.clear()) == "b" * 16
+    for tables in ((old, new), (pl.concat([new, old]),)):
+        with pytest.raises(MissingInputError, match=r"one extractor, not 2: a{16}, b{16}$"):
+            sole_extractor(*tables)
+    with pytest.raises(MissingInputError, match="not 0: no rows"):
+        sole_extractor(new.clear())

@@ -13,7 +13,7 @@ from audio_world import BROKEN, HOSTILE, SHOWN, digest, digests, settle, sound, 
 
 from spotify_ai_assets.audio.intake import receiving
 from spotify_ai_assets.audio.intake.landing import GivenAudio, LandedAudio
-from spotify_ai_assets.audio.intake.receiving import Received, receive
+from spotify_ai_assets.audio.intake.receiving import Reception, Report
 from spotify_ai_assets.audio.intake.sandbox import Pool, Refusal
 from spotify_ai_assets.audio.studio import Studio
 from spotify_ai_assets.contracts import shard_of
@@ -64,11 +64,19 @@ class Desk:
         studio.__dict__["pool"] = self.pool  # as the cached property keeps its own
         return studio
 
-    def take(self, *paths: Path) -> Received:
-        return receive(GivenAudio(paths or [self.given]), self.studio, self.lake, self.day, Origin("run", "trace"))
+    def take(self, *paths: Path) -> Reception:
+        return self._receive(GivenAudio(paths or [self.given]))
 
-    def take_landed(self) -> Received:
-        return receive(LandedAudio(self.landing, time.time() + 60), self.studio, self.lake, self.day, Origin("run", "trace"))
+    def take_landed(self) -> Reception:
+        return self._receive(LandedAudio(self.landing, time.time() + 60))
+
+    def _receive(self, landing: GivenAudio | LandedAudio) -> Reception:
+        reception = Reception(landing, self.studio, self.lake, self.day, Origin("run", "trace"))
+        reception.receive()
+        return reception
+
+    def reports(self, *paths: Path) -> list[Report]:
+        return self.take(*paths).landing.reports
 
     def rows(self, key: str):
         return self.lake.scan(key).collect()
@@ -98,13 +106,13 @@ def test_each_kind_of_table_fills_its_own_and_leaves_nothing_behind(desk):
     desk.table("file,valence\na.wav,0.5\n", "perceived.csv")
     before = snapshot(desk.given)
     received = desk.take()
-    assert {each.file: each.format for each in received.reports} == {
+    assert {each.file: each.format for each in received.landing.reports} == {
         "labels.csv": "audio/labels",
         "links.csv": "audio/given_links",
         "perceived.csv": "audio/perceptual_labels",
     }
     assert received.counts() == {"files": 3, "new": 0, "known": 0, "measured": 0, "tables": 3, "rejected": 0}
-    assert all(each.is_new and each.rule is None for each in received.reports)
+    assert all(each.is_new and each.rule is None for each in received.landing.reports)
     for key in ("audio/labels", "audio/given_links", "audio/perceptual_labels"):
         require(TABLES[key], desk.rows(key))
         assert received.touched[key] == {None}
@@ -117,7 +125,7 @@ def test_a_later_table_replaces_its_own_rows_alone(desk):
     desk.take(desk.table("file,label\na.wav,rock\nb.wav,folk\n"))
     desk.take(desk.table("file,label\nb.wav,jazz\n"))
     assert dict(desk.rows("audio/labels").select("file", "label").iter_rows()) == {"a.wav": "rock", "b.wav": "jazz"}
-    assert not desk.take(desk.table("file,label\nb.wav,jazz\n")).reports[0].is_new
+    assert not desk.reports(desk.table("file,label\nb.wav,jazz\n"))[0].is_new
 
 
 def test_a_damaged_table_is_set_aside_whole_and_the_others_are_taken(desk):
@@ -125,7 +133,7 @@ def test_a_damaged_table_is_set_aside_whole_and_the_others_are_taken(desk):
     bad = desk.table("file,label\na.wav,folk\nb.wav,jazz\nc.wav\n", "bad.csv")
     desk.table("file,track_id\na.wav,x\n", "links.csv")
     received = desk.take()
-    report = next(each for each in received.reports if each.file == "bad.csv")
+    report = next(each for each in received.landing.reports if each.file == "bad.csv")
     assert (report.format, report.rule, report.is_new) == (None, "ragged_row", True) and "(row 3)" in report.reason
     assert received.counts()["rejected"] == 1 and received.counts()["tables"] == 2
     assert desk.rows("audio/labels").select("file", "label").rows() == [("a.wav", "rock")]
@@ -134,7 +142,7 @@ def test_a_damaged_table_is_set_aside_whole_and_the_others_are_taken(desk):
     require(TABLES["audio/rejected"], rejected)
     assert rejected.select("file_id", "rule", "bytes").rows() == [(digest(bad), "ragged_row", bad.stat().st_size)]
     assert (desk.folder / "quarantine/audio" / digest(bad)).read_bytes() == bad.read_bytes()
-    again = desk.take(bad).reports[0]
+    again = desk.reports(bad)[0]
     assert again.rule == "ragged_row" and not again.is_new
     assert desk.rows("audio/rejected").height == 1
 
@@ -143,10 +151,10 @@ def test_a_table_that_breaks_its_contract_is_refused_and_read_once_it_does_not(d
     path = desk.table("file,label\na.wav,rock\n")
     read = receiving.read_table
     monkeypatch.setattr(receiving, "read_table", lambda *given: read(*given).with_columns(label=None).cast({"label": str}))
-    assert desk.take().reports[0].rule == "contract"
+    assert desk.reports()[0].rule == "contract"
     assert desk.rows("audio/labels").is_empty() and desk.rows("audio/rejected").height == 1
     monkeypatch.setattr(receiving, "read_table", read)
-    assert desk.take().reports[0].format == "audio/labels"
+    assert desk.reports()[0].format == "audio/labels"
     assert desk.rows("audio/rejected").is_empty()
     assert not (desk.folder / "quarantine/audio" / digest(path)).exists()
 
@@ -163,7 +171,7 @@ def test_a_table_that_is_still_being_written_stays_and_stops_nobody(desk, monkey
         return keep(store, path)
 
     monkeypatch.setattr(Store, "keep", interrupted)
-    assert {each.file: each.rule for each in desk.take().reports} == {"a.csv": "unsettled", "b.csv": None}
+    assert {each.file: each.rule for each in desk.reports()} == {"a.csv": "unsettled", "b.csv": None}
     assert growing.exists() and whole.exists() and desk.rows("audio/rejected").is_empty()
 
 
@@ -182,12 +190,12 @@ def test_files_are_taken_once_and_the_second_time_nothing_changes(desk):
     assert files.height == 3 and set(desk.pool.measured.values()) == {1}
     assert all(shard_of(row["file_id"]) == row["shard"] and row["landed_on"] == DAY for row in files.iter_rows(named=True))
     assert files.filter(file_id=digest(desk.given / HOSTILE))["name"].item() == SHOWN
-    assert all(each.file.isprintable() for each in first.reports)
+    assert all(each.file.isprintable() for each in first.landing.reports)
     known = digests(desk.lake)
     desk.day = date(2026, 4, 1)
     second = desk.take()
     assert second.counts() == {"files": 6, "new": 0, "known": 4, "measured": 0, "tables": 0, "rejected": 2}
-    assert not any(each.is_new for each in second.reports)
+    assert not any(each.is_new for each in second.landing.reports)
     assert second.touched == {"audio/files": set()} and digests(desk.lake) == known
     assert sum(desk.pool.measured.values()) == 5
     assert snapshot(desk.given) == before
@@ -219,11 +227,11 @@ def test_a_broken_file_is_rejected_and_set_aside(desk):
 def test_a_file_that_was_rejected_for_the_machine_is_taken_when_it_comes_again(desk):
     path = write(desk.given / "one.wav", sound("hiss", 1, SHORT))
     desk.pool.is_too_slow = True
-    assert desk.take().reports[0].rule == "too_slow"
+    assert desk.reports()[0].rule == "too_slow"
     assert desk.rows("audio/rejected").height == 1 and desk.rows("audio/files").is_empty()
     desk.pool.is_too_slow = False
     received = desk.take()
-    assert received.reports[0].rule is None and received.touched["audio/rejected"] == {None}
+    assert received.landing.reports[0].rule is None and received.touched["audio/rejected"] == {None}
     assert desk.rows("audio/rejected").is_empty() and desk.rows("audio/files")["file_id"].to_list() == [digest(path)]
     assert desk.studio.store.has(digest(path)) and not desk.studio.store.rejected(digest(path)).exists()
 
@@ -257,7 +265,7 @@ def test_tables_leave_the_spool_whether_they_are_taken_or_refused(desk):
     (desk.landing / "good.csv").write_text("file,label\na.wav,rock\n")
     (desk.landing / "bad.csv").write_text("file,label\na.wav\n")
     (desk.landing / "notes.txt").write_text("no audio at all")
-    assert {each.file: each.rule for each in desk.take_landed().reports} == {
+    assert {each.file: each.rule for each in desk.take_landed().landing.reports} == {
         "good.csv": None,
         "bad.csv": "ragged_row",
         "notes.txt": "not_audio",

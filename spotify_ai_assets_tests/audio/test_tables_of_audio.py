@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_ai_assets.audio.contracts import GIVEN_LINKS, LABELS, PERCEPTUAL_LABELS
+from spotify_ai_assets.audio.intake import tables
 from spotify_ai_assets.audio.intake.landing import split_audio
 from spotify_ai_assets.audio.intake.tables import detect_table, read_table
 from spotify_ai_assets.errors import UnreadableFileError
@@ -41,10 +42,13 @@ def write(folder: Path, content: str | bytes, name: str = "table.csv") -> Path:
         ('{"track_name": "at echonest.com"}', None),
         ("", None),
         ("file,\x00label", None),
+        ("a,b", None),
+        ("file", None),
+        (b"\x00\xff", None),
     ],
 )
 def test_a_table_is_known_by_its_header(tmp_path, header, table):
-    assert detect_table(write(tmp_path, header + "\n")) is table
+    assert detect_table(write(tmp_path, header)) is table
 
 
 def test_what_is_no_regular_file_is_no_table(tmp_path):
@@ -125,3 +129,16 @@ def test_whatever_the_bytes_a_table_is_read_or_refused_by_rule(tmp_path_factory,
             require(each, read_table(path, each))
         except UnreadableFileError as error:
             assert error.rule
+
+
+def test_files_without_a_track_are_left_out_of_the_links(tmp_path):
+    path = write(tmp_path, "note,sha256,track_id\n=1+1,abc,x\n,def,\n")
+    assert read_table(path, GIVEN_LINKS).select("file", "track_id").rows() == [("abc", "x")]
+
+
+def test_a_table_larger_than_any_of_its_kind_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = write(tmp_path, "file,label\na.wav,rock\n")
+    monkeypatch.setattr(tables, "MOST_BYTES", path.stat().st_size - 1)
+    with pytest.raises(UnreadableFileError) as error:
+        read_table(path, LABELS)
+    assert error.value.rule == "too_large"

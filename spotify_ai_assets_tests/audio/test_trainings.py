@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import dagster as dg
@@ -14,6 +14,7 @@ from audio_world import LABELS, World, quick_recipes, read_inputs, settle
 from spotify_ai_assets.audio import answers, trainings
 from spotify_ai_assets.audio.contracts import ENCODER, FEATURES, PERCEPTUAL, PERCEPTUAL_MODEL, SOUND_MODEL
 from spotify_ai_assets.audio.jobs import FOLLOWING
+from spotify_ai_assets.audio.models import sound_classifier
 from spotify_ai_assets.audio.studio import Studio
 from spotify_ai_assets.audio_runs import train_models
 from spotify_ai_assets.contracts import SHARDS, shard_of
@@ -115,14 +116,58 @@ def test_a_model_of_shuffled_labels_stays_the_challenger_and_the_table_tells_of_
     assert "does not serve" in caplog.text and "by its interval" in caplog.text
 
 
-def test_the_same_training_once_more_gives_the_same_weights_judged_against_the_champion(bench):
-    registry, artifacts = bench.studio.registry, bench.studio.artifacts
-    champion = registry.entry(SOUND_MODEL.key).version
+def test_an_equal_training_is_the_equal_version(bench):
+    registry = bench.studio.registry
+    before, history = registry.entries(SOUND_MODEL.key), registry.history(SOUND_MODEL.key)
     rows = bench.learn()
-    again = registry.entry(SOUND_MODEL.key)
-    assert set(rows["model_version"]) == {again.version} and again.manifest.gate.against == champion
-    weights = [artifacts.read(SOUND_MODEL.key, version, trainings.WEIGHTS) for version in (champion, again.version)]
-    assert weights[0] == weights[1]
+    assert registry.entries(SOUND_MODEL.key) == before and registry.history(SOUND_MODEL.key) == history
+    champion = registry.entry(SOUND_MODEL.key)
+    assert set(rows["model_version"]) == {champion.version} and champion.manifest.gate.against is None
+
+
+@pytest.mark.parametrize("dropout", [0.2, 0.99])
+def test_another_recipe_is_compared_with_that_of_the_champion_on_the_same_clips(bench, monkeypatch, dropout):
+    registry = bench.studio.registry
+    champion = registry.entry(SOUND_MODEL.key)
+    monkeypatch.setattr(sound_classifier, "DEMO", replace(sound_classifier.DEMO, dropout=dropout))
+    rows = bench.learn()
+    [other] = [each for each in registry.entries(SOUND_MODEL.key) if each.version != champion.version]
+    gate = other.manifest.gate
+    assert other.manifest.config["recipe"]["dropout"] == dropout and gate.against == champion.version
+    [compared] = [check for check in gate.checks if "the champion's recipe on the same clips" in check.name]
+    assert compared.passed == (dropout == 0.2) and gate.passed == compared.passed
+    assert set(rows["model_version"]) == {registry.entry(SOUND_MODEL.key).version} == {(other if gate.passed else champion).version}
+
+
+@pytest.mark.parametrize(
+    ("table", "measured"), [(SOUND_MODEL, "audio/spectrograms"), (ENCODER, "audio/spectrograms"), (ENCODER, "audio/features")]
+)
+def test_rows_of_several_extractors_train_nothing_and_leave_the_champion(bench, caplog, table, measured):
+    world, registry = bench.world, bench.studio.registry
+    entries, history, known = registry.entries(table.key), registry.history(table.key), world.rows(table.key)
+    shard = shard_of(world.id_of("pulse ann 1.wav"))
+    rows = world.rows(measured)
+    world.lake.write(measured, rows.filter(shard=shard).with_columns(extractor=pl.lit("0123456789abcdef")), shard)
+    studio = Studio(world.settings, SimpleNamespace(asset_key=asset_key(table)))
+    learn = {SOUND_MODEL.key: trainings.learn_sounds, ENCODER.key: trainings.learn_encoder}[table.key]
+    with caplog.at_level(logging.WARNING):
+        made = learn(world.inputs(table), studio)
+    assert f"{table.key}: nothing was trained: the rows must be measured by one extractor, not 2" in caplog.text
+    assert "0123456789abcdef" in caplog.text and rows["extractor"][0] in caplog.text
+    assert made.sort("metric", "slice").equals(known.sort("metric", "slice"))
+    assert registry.entries(table.key) == entries and registry.history(table.key) == history
+
+
+def test_files_without_a_label_may_be_measured_by_another_extractor(bench):
+    before = bench.studio.registry.entries(SOUND_MODEL.key)
+    labelled = set(trainings._labelled_files(bench.world.inputs(SOUND_MODEL))["file_id"])
+    mels = bench.world.rows("audio/spectrograms")
+    shards = {shard_of(each) for each in labelled}
+    bare = next(each for each in mels["file_id"] if shard_of(each) not in shards)
+    other = mels.filter(file_id=bare).with_columns(extractor=pl.lit("0123456789abcdef"))
+    bench.world.lake.write("audio/spectrograms", other, shard_of(bare))
+    bench.learn()
+    assert bench.studio.registry.entries(SOUND_MODEL.key) == before
 
 
 def test_without_artist_or_fold_nothing_is_claimed(bench):
@@ -147,6 +192,9 @@ def test_official_folds_go_before_artists_and_labels_by_digest_before_names(impo
     clips = trainings._labelled_clips(read)
     assert clips.height == 24 and clips["file_id"].is_unique().all() and clips["file_id"].is_sorted()
     assert clips.filter(file_id=file_id)["label"].item() == "ballad"
+    files = trainings._labelled_files(read)
+    assert "mel" not in files.columns and set(files["file_id"]) == set(clips["file_id"])
+    assert clips.select(files.columns).equals(files.sort("file_id"))
     groups, known_by = trainings._groups(clips)
     assert known_by == "fold" and sorted(groups) == ["1"] * 23 + ["2"]
     assert trainings._groups(clips.with_columns(fold=None))[1] == "artist"
@@ -249,6 +297,19 @@ def test_a_perceptual_model_serves_the_labels_that_beat_guessing(perceived):
     assert set(made["feature"]) == {"valence"} and set(made["model_version"]) == {entry.version}
     given = perceived.rows("audio/perceptual_labels").filter(feature="valence").select(file_id="item", given="value")
     assert made.join(given, on="file_id").select((pl.col("value") - pl.col("given")).abs().mean()).item() < 0.15
+
+
+def test_features_of_several_extractors_train_no_perceptual_model(perceived, tmp_path, instance, caplog):
+    world = perceived.copy(tmp_path / "copy", instance)
+    features = world.rows("audio/features")
+    shard = features["shard"][0]
+    world.lake.write("audio/features", features.filter(shard=shard).with_columns(extractor=pl.lit("0123456789abcdef")), shard)
+    studio = Studio(world.settings, SimpleNamespace(asset_key=asset_key(PERCEPTUAL_MODEL)))
+    before = studio.registry.names()
+    with caplog.at_level(logging.WARNING):
+        rows = trainings.learn_perception(world.inputs(PERCEPTUAL_MODEL), studio)
+    assert "nothing was trained: the rows must be measured by one extractor, not 2" in caplog.text
+    assert rows.schema == PERCEPTUAL_MODEL.schema and studio.registry.names() == before
 
 
 def test_perceptual_labels_of_too_few_tracks_train_nothing(perceived, tmp_path, instance, caplog):

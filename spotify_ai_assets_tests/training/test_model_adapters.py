@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from safetensors.numpy import save
 from tiny_models import ALLOWED
 
 from spotify_ai_assets.training.adapters.allowed import find_class
@@ -14,6 +15,7 @@ from spotify_ai_assets.training.adapters.contract import BATCH, InputContract, O
 from spotify_ai_assets.training.adapters.huggingface import HuggingFaceModel
 from spotify_ai_assets.training.adapters.onnx_model import OnnxModel
 from spotify_ai_assets.training.adapters.opening import open_model
+from spotify_ai_assets.training.adapters.own_class import OwnModel
 from spotify_ai_assets.training.adapters.torch_model import TorchModel, pack_weights
 from spotify_ai_assets.training.errors import InputContractError, UnsafeModelError
 from spotify_ai_assets.training.safety import refuse_unsafe
@@ -160,6 +162,45 @@ def test_a_hugging_face_folder_that_brings_code_is_refused(tmp_path, config):
         HuggingFaceModel.open(tmp_path, {}, InputContract("input_values", (None, 2)))
 
 
+@pytest.fixture
+def folder_of_own(tmp_path):
+    _, _, make, contract = tiny_models.own_parts()
+    return tmp_path, make, contract, np.random.default_rng(1).normal(size=(3, 6))
+
+
+def test_arrays_in_safetensors_build_the_same_as_those_in_npz(folder_of_own):
+    folder, make, contract, centres = folder_of_own
+    (folder / "arrays.safetensors").write_bytes(save({"centres": centres}))
+    from_tensors = open_model(folder, "own", make, contract, ALLOWED)
+    asked = cases(from_tensors, 4)
+    answers = from_tensors.predict(asked)
+    (folder / "arrays.safetensors").unlink()
+    (folder / "arrays.npz").write_bytes(tiny_models.npz(centres=centres))
+    assert np.array_equal(open_model(folder, "own", make, contract, ALLOWED).predict(asked), answers)
+    assert len(np.unique(answers.round(6), axis=0)) == 4
+
+
+def test_an_own_class_without_arrays_gets_none(tmp_path):
+    make = {"class": "tiny_models:Constant", "config": {"answer": 3}}
+    model = open_model(tmp_path, "own", make, InputContract("mel", (None, 2)), ALLOWED)
+    assert model.predict(np.zeros((2, 2), np.float32)).tolist() == [[3.0], [3.0]]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04N.", b"\xff" * 40])
+def test_arrays_that_are_no_safetensors_are_refused(folder_of_own, content):
+    folder, make, contract, _ = folder_of_own
+    (folder / "arrays.safetensors").write_bytes(content)
+    with pytest.raises(UnsafeModelError, match=r"arrays\.safetensors"):
+        OwnModel.open(folder, make, contract, ALLOWED)
+
+
+def test_arrays_that_hold_objects_are_refused(folder_of_own):
+    folder, make, contract, _ = folder_of_own
+    (folder / "arrays.npz").write_bytes(tiny_models.npz(centres=np.array([{}, []], dtype=object)))
+    with pytest.raises(UnsafeModelError, match=r"arrays\.npz"):
+        OwnModel.open(folder, make, contract, ALLOWED)
+
+
 def test_a_hugging_face_folder_without_safetensors_or_with_another_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "audio-spectrogram-transformer"}')
     contract = InputContract("input_values", (None, 2))
@@ -204,7 +245,10 @@ def test_safetensors_whose_header_happens_to_look_like_pickle_are_fine():
     name = next(  # a header of 0x280 bytes: the file begins like a pickle of protocol 2
         "x" * n for n in range(400, 700) if pack_weights_named("x" * n)[:2] == b"\x80\x02"
     )
-    refuse_unsafe({"a.safetensors": pack_weights_named(name), "b.npz": tiny_models.npz(a=np.zeros(3), b=np.array(["text"]))})
+    weights = pack_weights_named(name)
+    with pytest.raises(UnsafeModelError, match="pickle"):  # the same bytes under a name that promises no header
+        refuse_unsafe({"a.txt": weights})
+    refuse_unsafe({"a.safetensors": weights, "b.npz": tiny_models.npz(a=np.zeros(3), b=np.array(["text"]))})
 
 
 def pack_weights_named(name: str) -> bytes:

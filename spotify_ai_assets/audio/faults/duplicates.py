@@ -200,6 +200,7 @@ def _propose(index: Index, shifts: list[Shift], neighbours: int, budget: int) ->
     pairs = pl.concat(found).sort("one", "two", "votes", descending=[False, False, True]).group_by("one", "two", maintain_order=True)
     lengths = np.diff(index.ends)
     for (one, two), rows in pairs:
+        # pyright takes the keys of a group, and its values, for any that a frame can hold: these are whole numbers.
         # Most pairs share a few keys by chance, and to verify one costs more than to propose a hundred.
         if rows["votes"][0] * int(share) < _PROPOSED_SHARE * min(lengths[one], lengths[two]):  # pyright: ignore[reportArgumentType]
             continue

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spotify_ai_assets.audio.intake.formats import detect_audio
 from spotify_ai_assets.audio.intake.taking import Taken
 from spotify_ai_assets.listening.landing import list_files
 
+if TYPE_CHECKING:
+    from spotify_ai_assets.audio.intake.receiving import Report
+
 QUIET_SECONDS = 5.0
 """A file that was written to less long ago is left for the next time: a decoder would take the first half of one for a short one."""
-
-FOLDER = "audio"
-"""Audio's folder in the landing spool."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,16 +32,20 @@ class GivenAudio:
 
     Attributes:
         paths: The files and folders.
+        reports: What became of them.
     """
 
     paths: Sequence[Path]
+    reports: "list[Report]" = field(default_factory=list)
+    _taken: set[Path] = field(default_factory=set)
 
     def files(self) -> list[Path]:
-        """The files, folders unfolded, in order."""
-        return [file for path in self.paths for file in list_files(path)]
+        """The files, folders unfolded, in order, but for those that a try before took and reported."""
+        return [file for path in self.paths for file in list_files(path) if file not in self._taken]
 
     def done(self, taken: Taken) -> None:
         """They stay as they are."""
+        self._taken.add(taken.path)
 
 
 @dataclass(slots=True)
@@ -50,10 +55,12 @@ class LandedAudio:
     Attributes:
         folder: That folder.
         now: The present moment, in seconds since 1970.
+        reports: What became of the files.
     """
 
     folder: Path
     now: float
+    reports: "list[Report]" = field(default_factory=list)
     _seen: dict[Path, tuple[int, ...]] = field(default_factory=dict)
 
     def files(self) -> list[Path]:

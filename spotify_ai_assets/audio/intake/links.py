@@ -15,17 +15,14 @@ method                 confidence  when
 =====================  ==========  =============================================================================================
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from spotify_ai_assets.audio.intake.tags import clean
 from spotify_ai_assets.catalog.ids import fold_name, spotify_id
-from spotify_ai_assets.errors import UnreadableFileError
 
 SCHEMA = {"file_id": pl.String, "track_id": pl.String, "method": pl.String, "confidence": pl.Float64}
 GIVEN = {"file": pl.String, "track_id": pl.String}
-"""A table of links as ``read_links`` gives it; ``file`` is a name or a digest."""
+"""A table of links; ``file`` is a name or a digest."""
 
 FILES = ("file_id", "file_name", "title", "artist", "isrc", "recording_mbid", "duration_ms")
 """The columns of files that are looked at."""
@@ -33,8 +30,6 @@ FILES = ("file_id", "file_name", "title", "artist", "isrc", "recording_mbid", "d
 METHODS = ("csv", "isrc", "mbid", "names_and_duration", "names", "file_name")
 SAME_LENGTH_MS = 3_000
 _CONFIDENCE = {"csv": 1.0, "isrc": 0.98, "mbid": 0.97, "names_and_duration": 0.9, "names": 0.6, "file_name": 0.5}
-_FILE_COLUMNS = ("file", "file_name", "file_id", "sha256")
-_MOST_BYTES = 64 * 2**20
 
 
 def link_tracks(files: pl.DataFrame, tracks: pl.DataFrame, given: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -67,24 +62,6 @@ def link_tracks(files: pl.DataFrame, tracks: pl.DataFrame, given: pl.DataFrame |
         "file_id", keep="first", maintain_order=True
     )
     return best.select(*SCHEMA)
-
-
-def read_links(path: Path) -> pl.DataFrame:
-    """A table of links from CSV: a column ``file``, ``file_name``, ``file_id`` or ``sha256``, and ``track_id``.
-
-    Raises:
-        UnreadableFileError: It is no such table, by rule ``not_a_link_table``.
-    """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UnreadableFileError("not_a_link_table", "a table of links is not that large")
-        table = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
-    except (OSError, pl.exceptions.PolarsError):
-        raise UnreadableFileError("not_a_link_table", "it is no table of links") from None
-    column = next((name for name in _FILE_COLUMNS if name in table.columns), None)
-    if column is None or "track_id" not in table.columns:
-        raise UnreadableFileError("not_a_link_table", "a table of links has the columns file and track_id")
-    return table.select(file=pl.col(column).str.split("/").list.last(), track_id="track_id").drop_nulls()
 
 
 def _by_table(files: pl.DataFrame, tracks: pl.DataFrame, given: pl.DataFrame | None) -> pl.DataFrame:

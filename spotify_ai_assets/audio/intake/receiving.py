@@ -4,12 +4,12 @@ Files are committed some hundreds at a time, and each leaves the spool after its
 measures nothing twice, since the store and the cache of analyses have what was done.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from spotify_ai_assets.audio.studio import Studio
 from spotify_ai_assets.contracts import SHARD, Partition, Table, shard_of
 from spotify_ai_assets.errors import ContractError, UnreadableFileError
 from spotify_ai_assets.locale import translate as _
-from spotify_ai_assets.resources.lake import Lake, Origin
+from spotify_ai_assets.resources.lake import Lake, Origin, Written
 from spotify_ai_assets.validation import require
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ _TAGS = ("title", "artist", "album", "isrc", "recording_mbid")
 
 
 class Landing(Protocol):
-    """Where audio comes from."""
+    """Where audio comes from.
+
+    Attributes:
+        reports: What became of its files, for whoever named them.
+    """
+
+    reports: "list[Report]"
 
     def files(self) -> list[Path]:
         """The files to take, in order."""
@@ -67,206 +73,176 @@ class Report:
 
 
 @dataclass(slots=True)
-class Reported:
-    """A landing that remembers what became of its files, for whoever named them.
+class Reception:
+    """Takes what landed.
 
     Attributes:
-        landing: Where the files come from.
-        reports: What became of them.
-    """
-
-    landing: Landing
-    reports: list[Report] = field(default_factory=list)
-
-    def files(self) -> list[Path]:
-        """The files of the landing."""
-        return self.landing.files()
-
-    def done(self, taken: "Taken") -> None:
-        """Pass it on."""
-        self.landing.done(taken)
-
-
-@dataclass(slots=True)
-class Received:
-    """What a run received.
-
-    Attributes:
-        touched: The partitions that changed, by table.
-        reports: What became of each file.
-    """
-
-    touched: dict[str, set[Partition]] = field(default_factory=dict)
-    reports: list[Report] = field(default_factory=list)
-
-    def counts(self) -> dict[str, int]:
-        """How many files came, were new, measured, known already, tables, and rejected."""
-        tables = sum("/" in (each.format or "") for each in self.reports)
-        rejected = sum(each.rule is not None for each in self.reports)
-        new = sum(each.is_new and each.rule is None and "/" not in (each.format or "") for each in self.reports)
-        return {
-            "files": len(self.reports),
-            "new": new,
-            "known": len(self.reports) - tables - rejected - new,
-            "measured": sum(each.is_measured for each in self.reports),
-            "tables": tables,
-            "rejected": rejected,
-        }
-
-
-def receive(landing: Landing, studio: Studio, lake: Lake, today: date, origin: Origin) -> Received:
-    """Take everything that landed.
-
-    Args:
         landing: Where it lies.
         studio: The store and the pool.
         lake: Where rows go.
         today: The UTC day, noted of files that are new.
         origin: Which run does it.
-
-    Raises:
-        CommitConflictError: Other writers won every race for a commit.
-        PlatformError: The pool does not start.
+        touched: The partitions that changed, by table.
     """
-    from spotify_ai_assets.audio.intake.formats import detect_audio
 
-    received = Received()
-    studio.store.sweep()  # the step's pool lets nobody else copy files meanwhile
-    paths = landing.files()
-    tables = [(path, table) for path in paths if detect_audio(path) is None and (table := detect_table(path))]
-    for path, table in tables:
-        _receive_table(path, table, landing, studio, lake, today, origin, received)
-    _receive_audio(sorted(set(paths) - {path for path, _ in tables}), landing, studio, lake, today, origin, received)
-    if isinstance(landing, Reported):
-        landing.reports.extend(received.reports)
-    return received
+    landing: Landing
+    studio: Studio
+    lake: Lake
+    today: date
+    origin: Origin
+    touched: dict[str, set[Partition]] = field(default_factory=dict)
 
+    def receive(self) -> None:
+        """Take everything that landed.
 
-def _receive_audio(
-    paths: Sequence[Path], landing: Landing, studio: Studio, lake: Lake, today: date, origin: Origin, received: Received
-) -> None:
-    from spotify_ai_assets.audio.intake.taking import take_files
+        Raises:
+            CommitConflictError: Other writers won every race for a commit.
+            PlatformError: The pool does not start.
+        """
+        from spotify_ai_assets.audio.intake.formats import detect_audio
 
-    def counted() -> "Iterator[Taken]":
-        for done, taken in enumerate(take_files(paths, studio.store, studio.pool), 1):
-            studio.tell(_("files of audio"), done, len(paths))
-            yield taken
+        self.studio.store.sweep()  # the step's pool lets nobody else copy files meanwhile
+        audio = []
+        for path in self.landing.files():
+            if detect_audio(path) is None and (table := detect_table(path)):
+                self._take_table(path, table)
+            else:
+                audio.append(path)
+        self._take_audio(audio)
 
-    for batch in _batches(counted()):
-        new = _commit(batch, lake, today, origin, received)
-        for taken in batch:
-            if taken.file_id and taken.facts:  # what was refused once, and is taken now, is refused no longer
-                studio.store.rejected(taken.file_id).unlink(missing_ok=True)
-            landing.done(taken)
-            container = (taken.facts or {}).get("container")
-            received.reports.append(Report(taken.name, container, taken.file_id in new, taken.is_measured, taken.rule, taken.reason))
-            new.discard(taken.file_id or "")  # the same bytes once more are known
+    def counts(self) -> dict[str, int]:
+        """How many files came, were new, measured, known already, tables, and rejected."""
+        taken = [report for report in self.landing.reports if report.rule is None]
+        files = [report for report in taken if report.format not in self.lake.tables]
+        return {
+            "files": len(self.landing.reports),
+            "new": sum(report.is_new for report in files),
+            "known": sum(not report.is_new for report in files),
+            "measured": sum(report.is_measured for report in self.landing.reports),
+            "tables": len(taken) - len(files),
+            "rejected": len(self.landing.reports) - len(taken),
+        }
 
+    # Audio ---------------------------------------------------------------------------------------------------------------
 
-def _batches(taken: "Iterator[Taken]") -> "Iterator[list[Taken]]":
-    while batch := list(islice(taken, COMMIT_FILES)):
-        yield batch
+    def _take_audio(self, paths: Sequence[Path]) -> None:
+        from spotify_ai_assets.audio.intake.taking import take_files
 
+        def counted() -> "Iterator[Taken]":
+            for done, taken in enumerate(take_files(paths, self.studio.store, self.studio.pool), 1):
+                self.studio.tell(_("files of audio"), done, len(paths))
+                yield taken
 
-def _commit(batch: "Sequence[Taken]", lake: Lake, today: date, origin: Origin, received: Received) -> set[str]:
-    """Commit a batch's rows: files first, then rejections.
+        files = counted()
+        while batch := list(islice(files, COMMIT_FILES)):
+            new = self._commit(batch)
+            for taken in batch:
+                if taken.file_id and taken.facts:  # what was refused once, and is taken now, is refused no longer
+                    self.studio.store.rejected(taken.file_id).unlink(missing_ok=True)
+                self.landing.done(taken)
+                container = (taken.facts or {}).get("container")
+                report = Report(taken.name, container, taken.file_id in new, taken.is_measured, taken.rule, taken.reason)
+                self.landing.reports.append(report)
+                new.discard(taken.file_id or "")  # the same bytes once more are known
 
-    Returns:
-        The files that were not known before.
-    """
-    good = [_file_row(taken, today) for taken in batch if taken.file_id and taken.facts]
-    bad = [
-        {"file_id": taken.file_id, "bytes": taken.bytes or 0, "rule": taken.rule, "reason": taken.reason, "landed_on": today}
-        for taken in batch
-        if taken.file_id and taken.rule
-    ]
-    incoming = pl.DataFrame(good, schema=FILES.schema).unique("file_id", keep="first", maintain_order=True)
-    require(FILES, incoming)
-    known: set[str] = set()
+    def _commit(self, batch: "Sequence[Taken]") -> set[str]:
+        """Commit a batch's rows: files first, then rejections.
 
-    def add(shard: Partition, present: pl.DataFrame) -> pl.DataFrame:
-        known.update(present["file_id"])
-        mine = incoming.filter(pl.col(SHARD) == shard)
-        # A file is its bytes: what is known of it stays, but for the name and day, which are those of its first landing.
-        seen = present.select("file_id", old_name="name", old_day="landed_on")
-        merged = mine.join(seen, on="file_id", how="left").with_columns(
-            name=pl.coalesce("old_name", "name"), landed_on=pl.coalesce("old_day", "landed_on")
+        Returns:
+            The files that were not known before.
+        """
+        good = [_file_row(taken, self.today) for taken in batch if taken.file_id and taken.facts]
+        bad = [self._rejection(taken, taken.rule, taken.reason) for taken in batch if taken.file_id and taken.rule]
+        incoming = pl.DataFrame(good, schema=FILES.schema).unique("file_id", keep="first", maintain_order=True)
+        require(FILES, incoming)
+        known: set[str] = set()
+
+        def add(shard: Partition, present: pl.DataFrame) -> pl.DataFrame:
+            known.update(present["file_id"])
+            mine = incoming.filter(pl.col(SHARD) == shard)
+            # A file is its bytes: what is known of it stays, but for the name and day, which are those of its first landing.
+            seen = present.select("file_id", old_name="name", old_day="landed_on")
+            merged = mine.join(seen, on="file_id", how="left").with_columns(
+                name=pl.coalesce("old_name", "name"), landed_on=pl.coalesce("old_day", "landed_on")
+            )
+            return pl.concat([present.join(mine, on="file_id", how="anti"), merged.select(*FILES.schema)])
+
+        if incoming.height:
+            written = self.lake.update(FILES.key, sorted(incoming[SHARD].unique()), add, origin=self.origin)
+            self.touched.setdefault(FILES.key, set()).update(shard for shard, each in written.items() if each.is_new)
+            self._readmit(good)
+        if bad:
+            known |= set(self.lake.scan(REJECTED.key).select("file_id").collect()["file_id"])
+            self._merge(REJECTED, pl.DataFrame(bad, schema=REJECTED.schema))
+        return {row["file_id"] for row in (*good, *bad)} - known
+
+    # Tables --------------------------------------------------------------------------------------------------------------
+
+    def _take_table(self, path: Path, table: Table) -> None:
+        from spotify_ai_assets.audio.intake.store import UnsettledFileError
+        from spotify_ai_assets.audio.intake.tags import escape_name
+        from spotify_ai_assets.audio.intake.taking import Taken
+
+        store, name = self.studio.store, escape_name(path)
+        try:
+            kept = store.keep(path)
+        except (UnreadableFileError, UnsettledFileError) as error:  # nothing was kept, and it stays where it is
+            rule = error.rule if isinstance(error, UnreadableFileError) else "unsettled"
+            self.landing.reports.append(Report(name, None, rule=rule, reason=str(error)))
+            return
+        store.reject(kept.file_id)  # a table is no audio: it lies aside until its rows are committed, and for ever if they cannot be
+        taken = Taken(path, name, kept.file_id, kept.bytes)
+        try:
+            rows = read_table(store.rejected(kept.file_id), table)
+            require(table, rows)
+        except (UnreadableFileError, ContractError) as error:
+            rule, row = (error.rule, error.row) if isinstance(error, UnreadableFileError) else ("contract", None)
+            reason = f"{error} (row {row})" if row else str(error)
+            rejection = pl.DataFrame([self._rejection(taken, rule, reason)], schema=REJECTED.schema)
+            report = Report(name, None, self._merge(REJECTED, rejection), rule=rule, reason=reason)
+        else:
+            report = Report(name, table.key, self._merge(table, rows))
+            self._readmit([{"file_id": kept.file_id}])
+            store.rejected(kept.file_id).unlink()
+        self.landing.done(taken)
+        self.landing.reports.append(report)
+
+    # Both ----------------------------------------------------------------------------------------------------------------
+
+    def _rejection(self, taken: "Taken", rule: str | None, reason: str | None) -> dict[str, Any]:
+        return {"file_id": taken.file_id, "bytes": taken.bytes or 0, "rule": rule, "reason": reason, "landed_on": self.today}
+
+    def _readmit(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take out of the rejected what was taken after all, by another extractor or on a less busy machine."""
+        ids = [row["file_id"] for row in rows]
+        written = self.lake.update(
+            REJECTED.key, [None], lambda whole, present: present.filter(~pl.col("file_id").is_in(ids)), origin=self.origin
         )
-        return pl.concat([present.join(mine, on="file_id", how="anti"), merged.select(*FILES.schema)])
+        self._note(REJECTED, written[None])
 
-    if incoming.height:
-        written = lake.update(FILES.key, sorted(incoming[SHARD].unique()), add, origin=origin)
-        received.touched.setdefault(FILES.key, set()).update(shard for shard, each in written.items() if each.is_new)
-        _readmit(incoming, lake, origin, received)
-    if bad:
-        known |= set(lake.scan(REJECTED.key).select("file_id").collect()["file_id"])
-        _merge(REJECTED, pl.DataFrame(bad, schema=REJECTED.schema), lake, origin, received)
-    return ({*incoming["file_id"]} | {each["file_id"] for each in bad}) - known
+    def _merge(self, table: Table, rows: pl.DataFrame) -> bool:
+        """Merge rows into a table that is a whole, the newer of one key in place of the older; a first refusal stays.
+
+        Returns:
+            Whether anything changed.
+        """
+        incoming = rows.unique(table.primary_key, keep="last", maintain_order=True)
+
+        def change(whole: Partition, present: pl.DataFrame) -> pl.DataFrame:
+            kept, replaced = (present, incoming) if table is REJECTED else (incoming, present)
+            return pl.concat([kept, replaced.join(kept, on=table.primary_key, how="anti")])
+
+        return self._note(table, self.lake.update(table.key, [None], change, origin=self.origin)[None])
+
+    def _note(self, table: Table, written: Written) -> bool:
+        if written.is_new:
+            self.touched.setdefault(table.key, set()).add(None)
+        return written.is_new
 
 
-def _readmit(files: pl.DataFrame, lake: Lake, origin: Origin, received: Received) -> None:
-    """Take out of the rejected what was taken after all, by another extractor or on a less busy machine."""
-    rejected = lake.scan(REJECTED.key).select("file_id").collect()
-    if rejected.join(files, on="file_id", how="semi").height:
-        lake.update(REJECTED.key, [None], lambda whole, present: present.join(files, on="file_id", how="anti"), origin=origin)
-        received.touched.setdefault(REJECTED.key, set()).add(None)
-
-
-def _file_row(taken: "Taken", today: date) -> dict[str, object]:
+def _file_row(taken: "Taken", today: date) -> dict[str, Any]:
     facts = taken.facts or {}
     columns = {name: facts[name] for name in FILES.schema if name in facts}
     tags = {name: taken.tags.get(name) or None for name in _TAGS}
     named = {"file_id": taken.file_id, "bytes": taken.bytes, "name": taken.name, "landed_on": today}
     return {SHARD: shard_of(taken.file_id or ""), **columns, **tags, **named}
-
-
-def _receive_table(
-    path: Path, table: Table, landing: Landing, studio: Studio, lake: Lake, today: date, origin: Origin, received: Received
-) -> None:
-    from spotify_ai_assets.audio.intake.store import UnsettledFileError
-    from spotify_ai_assets.audio.intake.tags import escape_name
-    from spotify_ai_assets.audio.intake.taking import Taken
-
-    name = escape_name(path)
-    try:
-        kept = studio.store.keep(path)
-    except (UnreadableFileError, UnsettledFileError) as error:  # nothing was kept, and it stays where it is
-        rule = error.rule if isinstance(error, UnreadableFileError) else "unsettled"
-        received.reports.append(Report(name, None, rule=rule, reason=str(error)))
-        return
-    studio.store.reject(kept.file_id)  # a table is no audio: it lies aside until its rows are committed, and for ever if they cannot be
-    taken = Taken(path, name, kept.file_id, kept.bytes)
-    try:
-        rows = read_table(studio.store.rejected(kept.file_id), table)
-        require(table, rows)
-    except (UnreadableFileError, ContractError) as error:
-        rule, row = (error.rule, error.row) if isinstance(error, UnreadableFileError) else ("contract", None)
-        reason = f"{error} (row {row})" if row else str(error)
-        bad = {"file_id": kept.file_id, "bytes": kept.bytes, "rule": rule, "reason": reason, "landed_on": today}
-        is_new = _merge(REJECTED, pl.DataFrame([bad], schema=REJECTED.schema), lake, origin, received)
-        landing.done(taken)
-        received.reports.append(Report(name, None, is_new, rule=rule, reason=reason))
-        return
-    changed = _merge(table, rows, lake, origin, received)
-    _readmit(pl.DataFrame({"file_id": [kept.file_id]}), lake, origin, received)
-    studio.store.rejected(kept.file_id).unlink()
-    landing.done(taken)
-    received.reports.append(Report(name, table.key, is_new=changed))
-
-
-def _merge(table: Table, rows: pl.DataFrame, lake: Lake, origin: Origin, received: Received) -> bool:
-    """Merge rows into a table that is a whole, the newer of one key in place of the older; a first refusal stays.
-
-    Returns:
-        Whether anything changed.
-    """
-    incoming = rows.unique(table.primary_key, keep="last", maintain_order=True)
-
-    def change(whole: Partition, present: pl.DataFrame) -> pl.DataFrame:
-        kept, replaced = (present, incoming) if table is REJECTED else (incoming, present)
-        return pl.concat([kept, replaced.join(kept, on=table.primary_key, how="anti")])
-
-    written = lake.update(table.key, [None], change, origin=origin)[None]
-    if written.is_new:
-        received.touched.setdefault(table.key, set()).add(None)
-    return written.is_new

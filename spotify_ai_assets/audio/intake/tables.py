@@ -17,6 +17,9 @@ from spotify_ai_assets.errors import UnreadableFileError
 
 FILE_COLUMNS = ("file", "file_name", "file_id", "sha256", "path", "filename")
 LABEL_COLUMNS = ("label", "genre", "mood", "class")
+MOST_BYTES = 64 * 2**20
+"""A table of a million files has less."""
+
 _HEAD = 2**16
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -106,6 +109,8 @@ def _open(path: Path) -> TextIO:
 
 
 def _dictionaries(path: Path) -> Iterator[dict[str, str]]:
+    if path.stat().st_size > MOST_BYTES:
+        raise UnreadableFileError("too_large", f"it has more than {MOST_BYTES} bytes")
     number = 0
     with _open(path) as file:
         reader = csv.DictReader(file, strict=True)

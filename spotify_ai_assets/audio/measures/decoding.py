@@ -97,6 +97,7 @@ class _Behind(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell() - self._start
 
+    # The buffer is untyped, as soundfile hands over what ctypes made.
     def readinto(self, buffer) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data

@@ -172,6 +172,7 @@ def _find_inputs(features: pl.DataFrame) -> list[list[Any]]:
             continue
         if dtype.is_numeric() or dtype == pl.Boolean:
             inputs.append([name, 0])
+        # pyright does not know that only a type without an inner one lacks the method.
         elif isinstance(dtype, pl.List | pl.Array) and dtype.inner is not None and dtype.inner.is_numeric():  # pyright: ignore[reportAttributeAccessIssue]
             lengths = features[name].cast(pl.List(pl.Float64)).list.len().drop_nulls().unique()
             if len(lengths) == 1 and lengths[0]:

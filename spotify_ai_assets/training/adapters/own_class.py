@@ -10,7 +10,7 @@ from spotify_ai_assets.training.adapters.allowed import OURS, find_class
 from spotify_ai_assets.training.adapters.contract import InputContract, Output, in_batches
 from spotify_ai_assets.training.errors import UnsafeModelError
 
-ARRAYS = "arrays.npz"
+ARRAYS, TENSORS = "arrays.npz", "arrays.safetensors"
 
 
 class Own(Protocol):
@@ -48,7 +48,7 @@ class OwnModel:
         """Open a version.
 
         Args:
-            folder: Its files; ``arrays.npz`` is read without objects.
+            folder: Its files; ``arrays.npz`` is read without objects, ``arrays.safetensors`` has none.
             make: ``class`` as ``package.module:Class``, ``config``, ``activation`` and ``temperature``.
             contract: What it takes.
             allowed: Packages that may be named.
@@ -66,6 +66,14 @@ class OwnModel:
                     arrays = dict(archive)
             except ValueError as error:
                 raise UnsafeModelError(f"{ARRAYS}: it holds objects, or is no archive of arrays") from error
+        elif (folder / TENSORS).exists():
+            from safetensors import SafetensorError
+            from safetensors.numpy import load_file
+
+            try:
+                arrays = load_file(folder / TENSORS)
+            except SafetensorError as error:
+                raise UnsafeModelError(f"{TENSORS}: it is no safetensors file") from error
         return cls(cast(type[Own], found).from_parts(make.get("config", {}), arrays), contract, Output.of(make))
 
     def predict(self, cases: np.ndarray) -> np.ndarray:

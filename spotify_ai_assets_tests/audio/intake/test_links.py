@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_ai_assets.audio.intake.links import GIVEN, METHODS, SCHEMA, link_tracks, read_links
+from spotify_ai_assets.audio.intake.links import GIVEN, METHODS, SCHEMA, link_tracks
 from spotify_ai_assets.catalog.contracts import TRACKS
 from spotify_ai_assets.catalog.ids import artist_id, named_track_id
-from spotify_ai_assets.errors import UnreadableFileError
 
 MBID = "b1a9c0e9-d987-4042-ae91-78d6a3267d69"
 SPOTIFY = "spotify:4uLU6hMCjMI75M1A2tKUQC"
@@ -103,20 +102,3 @@ def test_each_file_has_one_link_at_most_whatever_the_order_of_rows(files, tracks
     assert all(0 < each[3] <= 1 and each[2] in METHODS for each in found)
     random.shuffle(tracks)
     assert links(files, tracks) == found
-
-
-def test_a_table_of_links_is_read_with_any_of_its_headings(tmp_path):
-    path = tmp_path / "links.csv"
-    path.write_text("note,sha256,track_id\n=1+1,abc,x\n,def,\n")
-    assert read_links(path).rows() == [("abc", "x")]
-    path.write_text("file,track_id\nsome/folder/a.mp3,x\n")
-    assert read_links(path).rows() == [("a.mp3", "x")]
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file\nx\n", "\x00\xff"])
-def test_another_table_is_no_table_of_links(tmp_path, text):
-    path = tmp_path / "links.csv"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UnreadableFileError) as error:
-        read_links(path)
-    assert error.value.rule == "not_a_link_table"

@@ -59,7 +59,15 @@ def test_masks_are_no_wider_than_they_may_be() -> None:
 
 
 def test_masks_wider_than_the_piece_still_fit() -> None:
-    mask(np.ones((BANDS, 4), np.float32), Augmentation(time_width=500), np.random.default_rng(0))
+    how = Augmentation(band_masks=0, time_masks=1, time_width=500)
+    widths = set()
+    for seed in range(60):
+        piece = np.ones((BANDS, 4), np.float32)
+        assert mask(piece, how, np.random.default_rng(seed)) is piece
+        masked = (piece == 0).all(axis=0)
+        assert np.array_equal(piece, np.broadcast_to(~masked, piece.shape)), "a mask of time covers whole frames"
+        widths.add(int(masked.sum()))
+    assert widths == {0, 1, 2, 3, 4}
 
 
 def test_mixing_mixes_labels_as_it_mixes_sounds() -> None:
