@@ -4,6 +4,8 @@
 
     PermanentError
     ├── DivergedError             a loss is no longer a number
+    ├── RanksDisagreeError        ranks of a distributed fit that began different fits
+    ├── LaunchError               a fit on several processes that failed more often than it may
     ├── UnsafeModelError          files that could hold code, or a class that is not allowed
     ├── InputContractError        an input that a model was not made for: names what differs
     ├── ExtractorMismatchError    features of another extractor than the one a model was trained on
@@ -16,6 +18,14 @@ from spotify_ai_assets.errors import PermanentError
 
 class DivergedError(PermanentError):
     """A loss is no longer a number; the same seed would diverge again."""
+
+
+class RanksDisagreeError(PermanentError):
+    """Ranks of a distributed fit that began different fits."""
+
+
+class LaunchError(PermanentError):
+    """A fit on several processes that failed more often than it may."""
 
 
 class UnsafeModelError(PermanentError):

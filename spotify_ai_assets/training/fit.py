@@ -2,8 +2,8 @@
 
 Equal configuration, data and initial weights give equal bytes on one machine with one set of versions. What a step sees is a
 function of seed and step alone: the samples of step *s* are places *s·batch* to *(s+1)·batch* of an endless row of shuffled
-epochs, so each sample is seen once an epoch, a resumed fit needs no memory of the sampler, and ranks of a distributed fit could
-each take their slice of the same row.
+epochs, so each sample is seen once an epoch, a resumed fit needs no memory of the sampler, and the ranks of a distributed fit
+(``distributed``) each take their slice of the same row.
 
 Optimiser: AdamW (Loshchilov & Hutter, 2019), decay on matrices and kernels only. Running average of weights: Polyak averaging
 with the warm-up ``min(decay, (1 + s) / (10 + s))``, without which a short fit would mostly average its own beginning.
@@ -23,6 +23,7 @@ import numpy as np
 
 from spotify_ai_assets.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from spotify_ai_assets.training.determinism import choose_device, steady
+from spotify_ai_assets.training.distributed import ALONE, Ranks, refuse_slices
 from spotify_ai_assets.training.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class FitConfig:
 
     Attributes:
         steps: Where it ends; never a clock.
-        batch_size: Samples of a step.
+        batch_size: Samples of a step, of all ranks together.
         learning_rate: The highest.
         weight_decay: On tensors of two or more dimensions.
         warmup_share: Share of the steps over which the rate rises from 0 in a line.
@@ -117,6 +118,7 @@ def fit(
     checkpoint: Path | None = None,
     identity: str = "",
     watch: Callable[[int, float], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fitted:
     """Fit a network.
 
@@ -132,10 +134,14 @@ def fit(
             when the result is safe. One of another recipe is written over.
         identity: Digest of the data and of whatever else the loss depends on: part of the recipe.
         watch: Told the number of steps done and the loss of the last one; what it raises ends the fit.
+        ranks: Which of how many processes this one is, as ``distributed.joined`` tells. All call this with equal arguments, and the
+            loss must be a mean over samples. The first one writes the checkpoint, which all must see; another number of ranks may
+            go on from it.
 
     Raises:
         DivergedError: The loss is no longer a number.
-        ValueError: There are no samples.
+        RanksDisagreeError: The ranks have not begun the same fit.
+        ValueError: There are no samples, fewer in a batch than ranks, or a network that cannot be fitted in slices.
     """
     if not len(samples):
         raise ValueError("there is nothing to learn from: no samples")
@@ -144,9 +150,10 @@ def fit(
     device = choose_device(config.device)
     came_from = next((each.device for each in network.parameters()), torch.device("cpu"))
     recipe = _recipe(network, config, device, len(samples), identity)
-    with steady(config.seed, config.threads):
-        state = _State(network.to(device).train(), config, device)
+    with steady(ranks.seed(config.seed), config.threads):
+        state = _State(network.to(device).train(), config, device, ranks)
         found = load_checkpoint(checkpoint, recipe) if checkpoint else None
+        ranks.agree(f"{recipe} {found.step if found else 0:012}")
         if found:
             state.resume(found)
         losses, begin, spent = state.losses, state.step, found.seconds if found else 0.0
@@ -156,7 +163,9 @@ def fit(
             if not math.isfinite(value):
                 raise DivergedError(f"the loss of step {step + 1} is {value}; a lower learning rate or a longer warm-up may help")
             if checkpoint and (state.step % config.checkpoint_every == 0 or state.step == config.steps):
-                save_checkpoint(checkpoint, state.checkpoint(recipe, spent + time.process_time() - started))
+                reached = state.checkpoint(recipe, spent + time.process_time() - started)
+                if ranks.is_first:
+                    save_checkpoint(checkpoint, reached)
             if watch:
                 watch(state.step, value)
         seconds = spent + time.process_time() - started
@@ -204,8 +213,10 @@ def rate_at(config: FitConfig, step: int) -> float:
 class _State:
     """A fit between two steps."""
 
-    def __init__(self, network: "nn.Module", config: FitConfig, device: str) -> None:
-        self.network, self.config, self.device = network, config, device
+    def __init__(self, network: "nn.Module", config: FitConfig, device: str, ranks: Ranks) -> None:
+        if ranks.count > 1:
+            refuse_slices(network)
+        self.network, self.config, self.device, self.ranks = network, config, device, ranks
         self.step = 0
         self.losses = np.full(config.steps, np.nan)
         self.optimiser = _optimiser(network, config)
@@ -216,19 +227,21 @@ class _State:
         import torch
 
         config = self.config
-        rng = np.random.default_rng([config.seed, _CHANGE, self.step])
-        batch = samples.batch(choose_samples(len(samples), config.batch_size, self.step, config.seed), rng)
+        rng = np.random.default_rng(self.ranks.stream(config.seed, _CHANGE, self.step))
+        chosen = self.ranks.take(choose_samples(len(samples), config.batch_size, self.step, config.seed))
+        batch = samples.batch(chosen, rng)
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(config, self.step)
         self.optimiser.zero_grad(set_to_none=True)
-        value = loss(self.network, tuple(each.to(self.device) for each in batch))
+        value = loss(self.network, tuple(each.to(self.device) for each in batch)) * (len(chosen) / config.batch_size)
         value.backward()
+        total = self.ranks.add_up(self.network, value)
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         self.optimiser.step()
         self._follow()
         self.step += 1
-        return float(value.detach())
+        return total
 
     def _follow(self) -> None:
         """Move the running average towards the weights; counters are copied."""
@@ -260,7 +273,9 @@ class _State:
             "optimiser": {
                 f"{place}/{name}": value for place, state in self.optimiser.state_dict()["state"].items() for name, value in state.items()
             },
-            "random": {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if self.device.startswith("cuda") else {}),
+            "random": {
+                f"{device}/{rank}": each for device, own in _random_states(self.device) for rank, each in enumerate(self.ranks.collect(own))
+            },
             "fit": {"losses": torch.from_numpy(self.losses)},
         }
         tensors = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
@@ -268,8 +283,6 @@ class _State:
 
     def resume(self, found: Checkpoint) -> None:
         """Stand where a checkpoint stood."""
-        import torch
-
         self.network.load_state_dict(found.part("network"))
         self.average = {name: value.to(self.device) for name, value in found.part("average").items()}
         state: dict[int, dict[str, Any]] = {}
@@ -277,12 +290,25 @@ class _State:
             place, _, name = key.partition("/")
             state.setdefault(int(place), {})[name] = value
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        random = found.part("random")
-        torch.set_rng_state(random["cpu"])
-        if "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"])
+        self._resume_random(found.part("random"))
         self.losses[:] = found.part("fit")["losses"].numpy()
         self.step = found.step
+
+    def _resume_random(self, random: "dict[str, Tensor]") -> None:
+        """Draw on as this rank did; one that was not there then begins a stream of its own."""
+        import torch
+
+        if (cpu := random.get(f"cpu/{self.ranks.number}")) is not None:
+            torch.set_rng_state(cpu)
+        if (cuda := random.get(f"cuda/{self.ranks.number}")) is not None:
+            torch.cuda.set_rng_state(cuda)
+
+
+def _random_states(device: str) -> "list[tuple[str, Tensor]]":
+    """Torch's random states that a step may change."""
+    import torch
+
+    return [("cpu", torch.get_rng_state())] + ([("cuda", torch.cuda.get_rng_state())] if device.startswith("cuda") else [])
 
 
 def _optimiser(network: "nn.Module", config: FitConfig) -> "AdamW":
