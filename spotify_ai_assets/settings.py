@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXECUTORS = ("in_process", "multiprocess")
 LANGUAGES = ("en", "de", "fr")
 MODEL_SIZES = ("full", "demo")
+STREAM_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Settings:
         ui_url: Where pages link to runs, ``SPOTIFY_AI_UI_URL``.
         tracking_url: Where MLflow records trainings, ``SPOTIFY_AI_TRACKING_URL``; SQLite below ``data`` unless set.
         audio_workers: How many processes measure audio, ``SPOTIFY_AI_AUDIO_WORKERS``; as many as cores and memory allow unless set.
+        stream_url: Where listens stream in, ``SPOTIFY_AI_STREAM_URL``: ``redis://…``, ``rediss://…`` or ``unix://…`` of a Redis; a
+            spool folder below ``data`` unless set.
+        text_model: What embeds texts, ``SPOTIFY_AI_TEXT_MODEL``: a folder or hub id of sentence-transformers, or ``ngrams``;
+            the extra ``minilm`` where it is installed unless set.
         model_size: ``SPOTIFY_AI_MODEL_SIZE``: ``full``, or ``demo`` for models that are trained in seconds and say so on their cards.
     """
 
@@ -44,12 +49,19 @@ class Settings:
     ui_url: str = "http://127.0.0.1:3000"
     tracking_url: str = ""
     audio_workers: int | None = None
+    stream_url: str = ""
+    text_model: str = ""
     model_size: str = "full"
 
     @property
     def landing(self) -> Path:
         """The spool that the landing sensor watches."""
         return self.data / "landing"
+
+    @property
+    def stream(self) -> Path:
+        """The spool folder of the stream, where no Redis carries it."""
+        return self.data / "stream"
 
     @property
     def reports(self) -> Path:
@@ -70,6 +82,9 @@ class Settings:
         workers = environment.get("SPOTIFY_AI_AUDIO_WORKERS") or "0"
         if not workers.isdigit():
             raise SettingsError("SPOTIFY_AI_AUDIO_WORKERS must be a number of processes")
+        stream_url = environment.get("SPOTIFY_AI_STREAM_URL") or ""
+        if stream_url and not stream_url.startswith(STREAM_SCHEMES):
+            raise SettingsError(f"SPOTIFY_AI_STREAM_URL must begin with {', '.join(STREAM_SCHEMES)}")
         return cls(
             data=data,
             lake=environment.get("SPOTIFY_AI_LAKE") or str(data / "lake"),
@@ -82,6 +97,8 @@ class Settings:
             ui_url=environment.get("SPOTIFY_AI_UI_URL") or "http://127.0.0.1:3000",
             tracking_url=environment.get("SPOTIFY_AI_TRACKING_URL") or f"sqlite:///{data / 'mlflow' / 'mlflow.db'}",
             audio_workers=int(workers) or None,
+            stream_url=stream_url,
+            text_model=environment.get("SPOTIFY_AI_TEXT_MODEL") or "",
             model_size=_one_of(environment, "SPOTIFY_AI_MODEL_SIZE", MODEL_SIZES),
         )
 

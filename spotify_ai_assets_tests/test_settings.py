@@ -18,11 +18,18 @@ def test_everything_is_embedded_by_default() -> None:
 
 def test_the_data_folder_moves_everything_embedded(tmp_path: Path) -> None:
     settings = Settings.from_environment({"SPOTIFY_AI_DATA": str(tmp_path)})
-    assert {settings.landing.parent, settings.reports.parent, Path(settings.lake).parent} == {tmp_path}
+    assert {settings.landing.parent, settings.reports.parent, settings.stream.parent, Path(settings.lake).parent} == {tmp_path}
+    assert settings.stream_url == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SPOTIFY_AI_EXECUTOR", "magic"), ("SPOTIFY_AI_LANG", "tlh"), ("SPOTIFY_AI_KEEP_LANDING_DAYS", "-1")]
+    ("name", "value"),
+    [
+        ("SPOTIFY_AI_EXECUTOR", "magic"),
+        ("SPOTIFY_AI_LANG", "tlh"),
+        ("SPOTIFY_AI_KEEP_LANDING_DAYS", "-1"),
+        ("SPOTIFY_AI_STREAM_URL", "http://127.0.0.1:6379"),
+    ],
 )
 def test_an_unusable_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):

@@ -1,7 +1,12 @@
-"""The assets of the catalogue, filled from landing files by the import job."""
+"""The assets of the catalogue: what the import job fills from landing files, and what the names in it mean."""
 
-from spotify_ai_assets.catalog.contracts import ALBUMS, ARTISTS, TRACKS
-from spotify_ai_assets.loading import landed_table
+import polars as pl
+
+from spotify_ai_assets.catalog import pictures
+from spotify_ai_assets.catalog.contracts import ALBUMS, ARTISTS, TEXT_EMBEDDINGS, TRACKS
+from spotify_ai_assets.catalog.embedding import TextStudio, embed_catalog
+from spotify_ai_assets.loading import landed_table, made_table
+from spotify_ai_assets.making import Inputs
 
 
 @landed_table(ARTISTS)
@@ -27,3 +32,13 @@ def tracks() -> None:
     `track_id` is the id that listens of the same track carry. Filled by `import_landing` from catalogue files; a newer file
     replaces what an older one said of the same track.
     """
+
+
+@made_table(TEXT_EMBEDDINGS, tools="texts", picture=pictures.texts_by_neighbour, kinds=("torch",))
+def text_embeddings(read: Inputs, studio: TextStudio) -> pl.DataFrame:
+    """What the names of tracks and artists mean, as vectors of unit length: artist, title, album and genre in one line.
+
+    Made by the model that `SPOTIFY_AI_TEXT_MODEL` names, else by the package of the extra `minilm`, else from character n-grams, which
+    know spelling only; the column `encoder` says which. Only texts that are new or changed are embedded.
+    """
+    return embed_catalog(read, studio)

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from spotify_ai_assets.catalog.contracts import ALBUMS, ARTISTS, TRACKS
+from spotify_ai_assets.catalog.contracts import ALBUMS, ARTISTS, TEXT_EMBEDDINGS, TRACKS
 from spotify_ai_assets.loading import check
 from spotify_ai_assets.resources.lake import Lake
 
@@ -31,3 +31,19 @@ def artists_have_names(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     """No artist's name is blank."""
     blank = context.resources.lake.scan(ARTISTS.key).filter(pl.col("name").str.strip_chars() == "").select(pl.len()).collect().item()
     return dg.AssetCheckResult(passed=blank == 0, metadata={"blank": blank})
+
+
+@check(TEXT_EMBEDDINGS, required_resource_keys={"lake"})
+def texts_are_embedded(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Every track and artist has a vector of unit length, all of them from one encoder."""
+    lake: Lake = context.resources.lake
+    rows = lake.scan(TEXT_EMBEDDINGS.key)
+    items = pl.concat([lake.scan(TRACKS.key).select(item_id="track_id"), lake.scan(ARTISTS.key).select(item_id="artist_id")])
+    length = pl.col("embedding").list.eval(pl.element().pow(2)).list.sum().sqrt()
+    found = {
+        "without_embedding": items.join(rows, on="item_id", how="anti").select(pl.len()).collect().item(),
+        "not_of_unit_length": rows.filter((length - 1).abs() > 1e-3).select(pl.len()).collect().item(),
+        "encoders": rows.select(pl.col("encoder").n_unique()).collect().item(),
+    }
+    is_right = not found["without_embedding"] and not found["not_of_unit_length"] and found["encoders"] <= 1
+    return dg.AssetCheckResult(passed=is_right, severity=dg.AssetCheckSeverity.WARN, metadata=found)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from spotify_ai_assets.contracts import Column, Table, by_key
+from spotify_ai_assets.contracts import Column, Reads, Table, by_key
 
 _OWNER = "team:catalog"
 
@@ -50,4 +50,19 @@ TRACKS = Table(
     ),
 )
 
-TABLES = by_key(ARTISTS, ALBUMS, TRACKS)
+TEXT_EMBEDDINGS = Table(
+    key="catalog/text_embeddings",
+    owner=_OWNER,
+    partitioned_by=None,
+    primary_key=("item_id",),
+    reads=(Reads("catalog/tracks", awaited=True), Reads("catalog/albums", drives=False), Reads("catalog/artists", drives=False)),
+    columns=(
+        Column("item_id", pl.String, "The track or artist."),
+        Column("subject", pl.String, "Which of them it is.", allowed=("track", "artist")),
+        Column("text_sha256", pl.String, "SHA-256 of the text that was embedded.", pattern=r"[0-9a-f]{64}"),
+        Column("encoder", pl.String, "What embedded it: name and digest of its weights."),
+        Column("embedding", pl.List(pl.Float32), "What the text means, a vector of unit length, rounded to half precision."),
+    ),
+)
+
+TABLES = by_key(ARTISTS, ALBUMS, TRACKS, TEXT_EMBEDDINGS)
