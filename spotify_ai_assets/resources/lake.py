@@ -1,4 +1,4 @@
-"""The lake: every table's rows, in Delta, one file and one state per partition.
+"""The lake: every table's rows, in Delta, one file and one state per partition, but for those that are appended to.
 
 A data file is written, made durable and only then named by a commit; the commit is made durable before anyone is told. The
 file carries the state of its partition in its footer: digest, code version, digests of its inputs, run and trace. Files are
@@ -232,6 +232,50 @@ class Lake:
                 if version is not None:
                     return {part: Written(state, is_new=add is not None, version=version) for part, (_, state, add) in remade.items()}
                 table, files = self._open_to_write(contract, names)
+        raise CommitConflictError(f"{key}: other writers won every race for a commit")
+
+    def extend(
+        self,
+        key: str,
+        partitions: Iterable[Part],
+        new_rows: Callable[[Part, pl.LazyFrame], pl.DataFrame],
+        *,
+        origin: Origin | None = None,
+        transaction: str | None = None,
+    ) -> dict[Part, int]:
+        """Add rows to partitions in files of their own, all of them or none: it costs what is added, not what is there.
+
+        Keys are unique within what is added; that the partition holds none of them is for ``new_rows`` to see to. It is called
+        once more for each partition when another commit came first. ``update`` makes one file of many again.
+
+        Args:
+            key: The table's key.
+            partitions: The days or shards to extend; ``None`` alone for the whole of a table that has none.
+            new_rows: Gives the rows to add to a partition from its present rows.
+            origin: Which run does it.
+            transaction: Names this extension; noted in the log with the commit.
+
+        Returns:
+            How many rows were added to each.
+
+        Raises:
+            ContractError: The new rows break the contract.
+            CommitConflictError: Other writers won every race.
+        """
+        contract, parts = self._contract(key), list(dict.fromkeys(partitions))
+        with self._writing(contract, list(map(name_of, parts))) as (table, files):
+            for _ in range(_ATTEMPTS):
+                added: dict[Part, tuple[AddAction, State]] = {}
+                for part in parts:
+                    present = self._scan(contract, files.filter(pl.col("partition") == name_of(part))["path"].to_list())
+                    rows = checked(contract, new_rows(part, present), part)
+                    if rows.height:
+                        made = State(digest(rows), rows.height, 0, Recipe(contract.code_version), origin or Origin(), 0.0, ())
+                        added[part] = self._put(contract, rows, name_of(part), made)
+                adds, states = [add for add, _ in added.values()], {name_of(part): state for part, (_, state) in added.items()}
+                if not adds or lake_log.commit(self.storage, contract, table, adds, (), states, transaction) is not None:
+                    return {part: added[part][1].rows if part in added else 0 for part in parts}
+                table, files = self._open_to_write(contract, list(map(name_of, parts)))
         raise CommitConflictError(f"{key}: other writers won every race for a commit")
 
     def append(self, key: str, frame: pl.DataFrame, *, transaction: str, origin: Origin | None = None) -> bool:
