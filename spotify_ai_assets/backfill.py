@@ -1,7 +1,7 @@
 """Backfills from the command line: what is stale, making it in a few ranged runs, counting it again.
 
-The work is the ``backfill`` job, and for tables that have no days the intake job of their domain, run in this process on the
-same instance as the UI, so no daemon is needed and the history shows it. Progress is in the lake, where partitions are committed
+The work is the ``backfill`` job, and for tables that have no days the ``refresh`` job, run in this process on the same instance as
+the UI, so no daemon is needed and the history shows it. Progress is in the lake, where partitions are committed
 as they are made: a killed backfill goes on where it stopped.
 """
 
@@ -138,10 +138,10 @@ def run_backfill(
             _run_range(definitions, instance, lake, daily, stale[0], stale[-1], trace, outcome)
     if days:
         progress(days[0], days[-1], len(days), len(days))
-    for domain, undated in groupby((table for table in tables if not table.is_daily), key=lambda table: table.domain):
+    for _, undated in groupby((table for table in tables if not table.is_daily), key=lambda table: table.domain):
         selected = list(undated)
         if plan(TABLES, [table.key for table in selected], [], Ledger(lake.states)):
-            _run(definitions, instance, lake, f"{domain}_intake", selected, (SHARDS[0], SHARDS[-1]), trace, outcome)
+            _run(definitions, instance, lake, "refresh", selected, (SHARDS[0], SHARDS[-1]), trace, outcome)
     return outcome
 
 

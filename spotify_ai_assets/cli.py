@@ -15,9 +15,13 @@ import typer
 
 from spotify_ai_assets.audio_cli import audio, print_audio
 from spotify_ai_assets.contracts import name_of
+from spotify_ai_assets.experiments_cli import experiment
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.models_cli import models
+from spotify_ai_assets.recommend_cli import add_commands
+from spotify_ai_assets.releases_cli import releases
 from spotify_ai_assets.settings import Settings
+from spotify_ai_assets.stream_cli import streaming
 from spotify_ai_assets.terminal import Json, err, failing_in_words, harmless, make_table, open_platform, out, print_json, show_progress
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ lake_commands = typer.Typer(help=_("Care of the lake: vacuum and mending."), no_
 app.add_typer(lake_commands, name="lake")
 app.add_typer(audio, name="audio")
 app.add_typer(models, name="models")
+app.add_typer(releases, name="releases")
+app.add_typer(experiment, name="experiment")
+app.add_typer(streaming)
+add_commands(app)
 
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help=_("First day; the first with listens unless given."))]
 To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help=_("Last day; the last with listens unless given."))]

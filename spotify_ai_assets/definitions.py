@@ -3,8 +3,10 @@
 import dagster as dg
 
 from spotify_ai_assets.audio.studio import Studio, open_audio_landing
+from spotify_ai_assets.catalog.embedding import TextStudio
 from spotify_ai_assets.listening.landing import open_landing
 from spotify_ai_assets.loading import load_domain
+from spotify_ai_assets.recommendations.workshop import Workshop
 from spotify_ai_assets.resources import open_lake, open_vault
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import DOMAINS, TABLES
@@ -22,6 +24,8 @@ def defs() -> dg.Definitions:
         "landing": open_landing(settings),
         "audio_landing": dg.ResourceDefinition(lambda _: open_audio_landing(settings)),  # what lies there when a run begins
         "studio": Studio(settings),
+        "texts": TextStudio(settings),
+        "workshop": Workshop(settings),
         "settings": settings,
     }
     return dg.Definitions.merge(

@@ -1,4 +1,5 @@
-"""The demo: make a world, let its files land, run the whole graph, train its models, let late files land, make again what they touch.
+"""The demo: make a world, let its files land, run the whole graph, train its models, let late files land, make again what they touch,
+and recommend.
 
 The same jobs as in production do the work. A second run finds every listen known and every day up to date.
 """
@@ -17,9 +18,13 @@ from spotify_ai_assets.backfill import Outcome, run_backfill, run_checks, select
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.demo.audio.writing import write_audio
 from spotify_ai_assets.demo.scoring_audio import score_audio
+from spotify_ai_assets.demo.scoring_recommendations import planted_tastes, score_recommendations
 from spotify_ai_assets.demo.world import write_world
 from spotify_ai_assets.importing import run_import
 from spotify_ai_assets.listening.landing import AUDIO, open_landing
+from spotify_ai_assets.recommendation_runs import train_recommender
+from spotify_ai_assets.recommendations.workshop import Workshop
+from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.settings import Settings
 
@@ -77,6 +82,7 @@ def run_demo(
                 progress=lambda _, last, done, total: progress(str(last), done, total),
             )
         )
+    advice = advise(instance, lake, Workshop(settings, watch=progress), seed, scale)
     progress("checks", 0)
     checks = run_checks(defs(), instance)
     totals = lake.scan("listening/country_days").select(pl.sum("plays"), pl.sum("streams")).collect()
@@ -93,6 +99,7 @@ def run_demo(
         "unusual_hours_and_days": unusual,
         "rising_tracks": rising,
         **sound,
+        **advice,
         "partitions_made": outcomes[0].made,
         "partitions_made_for_late_files": outcomes[1].made,
         "refused": {key: days for outcome in outcomes for key, days in outcome.refused.items()},
@@ -129,6 +136,48 @@ def hear(instance: dg.DagsterInstance, lake: Lake, studio: Studio, truth: Mappin
         **{f"audio_{name}": score for name, score in scores.items()},
         "models": {name: studio.registry.entry(name).version for name in studio.registry.names() if _serves(studio, name)},
         "audio_seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def advise(instance: dg.DagsterInstance, lake: Lake, workshop: Workshop, seed: int, scale: float) -> dict[str, Any]:
+    """Train the recommender where what it learns from is new, and fill all shelves.
+
+    Returns:
+        How well the planted tastes are recovered beside popularity, and what a demo listener is recommended, with reasons.
+    """
+    started = time.monotonic()
+    train_recommender(instance, lake, workshop, only_stale=True)
+    shelves = lake.scan("recommendations/for_listeners").collect()
+    if shelves.is_empty():
+        return {"recommendations": None}
+    users = planted_tastes(seed, scale)
+    vault = open_vault(workshop.settings)
+    known = [(pseudonym, taste, user) for user, taste in users.items() if (pseudonym := vault.find(user))]
+    tastes = pl.DataFrame(known, schema=["listener_id", "taste", "user"], orient="row")
+    artists, interactions = lake.scan("catalog/artists").collect(), lake.scan("recommendations/interactions").collect()
+    shown = _show_listener(shelves, interactions, tastes, workshop)
+    return {
+        "recommendations": score_recommendations(shelves, interactions, artists, tastes.drop("user")),
+        "recommended_to": shown,
+        "release": workshop.releases.current(),
+        "recommendation_seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _show_listener(shelves: pl.DataFrame, interactions: pl.DataFrame, tastes: pl.DataFrame, workshop: Workshop) -> dict[str, Any]:
+    """The first tracks on the discovery shelf of the listener who likes most, each with its reason."""
+    likes = interactions.join(tastes, on="listener_id").group_by("listener_id", "user", "taste").len()
+    likes = likes.sort(["len", "user"], descending=True)
+    if likes.is_empty():
+        return {}
+    pseudonym, user, taste, _ = likes.row(0)
+    language = workshop.settings.language
+    mine = shelves.filter(pl.col("listener_id") == pseudonym, pl.col("shelf") == "discovery").sort("rank").head(5)
+    names = {row["track_id"]: f"{row['artist_name']} – {row['name']}" for row in workshop.current.items.iter_rows(named=True)}
+    return {
+        "listener": user,
+        "taste": taste,
+        "discovery": [{"track": names[row["track_id"]], "reason": row[f"reason_{language}"]} for row in mine.iter_rows(named=True)],
     }
 
 

@@ -44,10 +44,15 @@ def train(model: Annotated[str | None, typer.Argument(help=_("One model; all unl
     """Train models by the job of the UI and the schedule."""
     from spotify_ai_assets.audio.studio import Studio
     from spotify_ai_assets.audio_runs import train_models
+    from spotify_ai_assets.recommendation_runs import RECOMMENDER, train_recommender
+    from spotify_ai_assets.recommendations.workshop import Workshop
 
     settings = Settings.from_environment()
     with open_platform() as (instance, lake), show_progress(as_json, _("Training")) as advance:
-        train_models(instance, lake, Studio(settings, watch=advance), model)
+        if model != RECOMMENDER:
+            train_models(instance, lake, Studio(settings, watch=advance), model)
+        if model in (None, RECOMMENDER):
+            train_recommender(instance, lake, Workshop(settings, watch=advance))
     list_models(model, as_json=as_json)
 
 
@@ -107,7 +112,6 @@ def _described(entry: "Entry") -> dict[str, Any]:
 
 
 def _print_versions(registry: "Registry", names: list[str]) -> None:
-
     table = make_table(_("Model"), _("Version"), _("Alias"), _("Made"), _("Gate"), _("Figures"))
     for name in names:
         for entry in registry.entries(name):

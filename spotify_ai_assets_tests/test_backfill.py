@@ -19,7 +19,8 @@ from spotify_ai_assets.backfill import _chunks, make_plan, recount, run_backfill
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.listening.contracts import CHARTS, EVENTS, PLAYS, SESSIONS
-from spotify_ai_assets.maintenance.jobs import MADE, report_unrecorded
+from spotify_ai_assets.maintenance.jobs import MADE, UNDATED, report_unrecorded
+from spotify_ai_assets.recommendations.contracts import INTERACTIONS
 from spotify_ai_assets.resources import open_lake
 from spotify_ai_assets.resources.identities import Vault
 from spotify_ai_assets.resources.lake import Lake, Origin
@@ -29,6 +30,8 @@ from spotify_ai_assets.tables import TABLES
 
 DAYS = 40
 PARTITIONS = sum(len(numbers_of(table, range(DAYS))) for table in MADE)
+WHOLES = [INTERACTIONS.key]
+"""What is made of listens alone and has no days."""
 _COMMAND = [sys.executable, "-m", "spotify_ai_assets.cli"]
 
 
@@ -48,7 +51,7 @@ def lake_of(data: Path) -> Lake:
 
 def digests(data: Path) -> dict[str, dict[str, str]]:
     lake = lake_of(data)
-    return {table.key: {name: state.digest for name, state in lake.states(table.key).items()} for table in MADE}
+    return {table.key: {name: state.digest for name, state in lake.states(table.key).items()} for table in (*MADE, *UNDATED)}
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,8 @@ def undisturbed(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("undisturbed") / "data"
     shutil.copytree(landed, data)
     outcome = spotify_ai(data, "backfill", "run")
-    assert (outcome["days"], outcome["made"], outcome["refused"]) == (DAYS, PARTITIONS, {})
-    assert len(outcome["runs"]) == 1, "small days share a run"
+    assert (outcome["days"], outcome["made"], outcome["refused"]) == (DAYS, PARTITIONS + len(WHOLES), {})
+    assert len(outcome["runs"]) == 2, "small days share a run, and what has no days has its own"
     return data
 
 
@@ -84,7 +87,7 @@ def test_a_plan_tells_what_is_stale_and_why(landed: Path) -> None:
 def test_a_plan_of_what_is_made_is_empty_and_verification_agrees(undisturbed: Path) -> None:
     assert spotify_ai(undisturbed, "backfill", "plan")["stale"] == []
     found = spotify_ai(undisturbed, "backfill", "verify")
-    assert (found["partitions"], found["differing"], found["stale"], found["failed"]) == (PARTITIONS, [], [], [])
+    assert (found["partitions"], found["differing"], found["stale"], found["failed"]) == (PARTITIONS + len(WHOLES), [], [], [])
     assert found["passed"] > len(MADE)
 
 
@@ -119,7 +122,7 @@ def test_a_killed_backfill_goes_on_where_it_stopped_and_ends_equal(landed: Path,
         assert kept.items() <= states.items(), "a day that was made before the kill was made again"
         kept = states
     resumed = spotify_ai(data, "backfill", "run")
-    assert resumed["made"] == PARTITIONS - len(kept)
+    assert resumed["made"] == PARTITIONS - len(kept) + len(WHOLES)
     assert digests(data) == digests(undisturbed)
     after = {(table.key, name): state.paths for table in MADE for name, state in lake_of(data).states(table.key).items()}
     assert kept.items() <= after.items()
@@ -236,6 +239,7 @@ def test_a_run_takes_a_month_and_of_small_days_up_to_a_year(lake: Lake, monkeypa
 def test_a_plan_is_bounded_by_its_days(lake: Lake) -> None:
     land(lake, range(3))
     stale = make_plan(lake, select_tables([]), day(1), day(1)).stale
-    assert {each.partition for each in stale} == {day(1)}
-    assert make_plan(lake, select_tables([]), None, None).stale[-1].partition == day(2)
+    assert {each.partition for each in stale if each.partition} == {day(1)}
+    assert [each.key for each in stale if each.partition is None] == WHOLES
+    assert max(each.partition for each in make_plan(lake, list(MADE), None, None).stale) == day(2)
     assert make_plan(lake, select_tables([]), date(2020, 1, 1), date(2020, 1, 1) + timedelta(days=1)).stale != []

@@ -142,7 +142,9 @@ def test_the_picture_is_the_graph() -> None:
     }
     assert drawn == {(reads.key, key) for key, table in TABLES.items() for reads in table.reads if reads.key != key}
     landed = {
-        name for names in re.findall(r"^\s*(?:import_landing|audio_intake) --> (.*)$", picture, re.MULTILINE) for name in names.split(" & ")
+        name
+        for names in re.findall(r"^\s*(?:import_landing|audio_intake|block) --> (.*)$", picture, re.MULTILINE)
+        for name in names.split(" & ")
     }
     assert {keys[node] for node in landed} == {key for key, table in TABLES.items() if not table.reads}
 
@@ -162,7 +164,7 @@ def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_example_of_a_new_asset_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, contract, function, asset = code_blocks(FILES[0], "python")
+    _, _, contract, function, asset = code_blocks(FILES[0], "python")
     names: dict[str, Any] = dict(vars(contracts))
     exec(contract, names)
     table = names["HOUR_DAYS"]

@@ -1,5 +1,6 @@
 """Sharded and whole tables: how they are written, when they are stale, and how they become assets."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from spotify_ai_assets.partitions import range_tags, run_days, run_shards
 from spotify_ai_assets.resources.lake import Lake, Origin
 from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
-from spotify_ai_assets.staleness import Ledger, plan, reasons
+from spotify_ai_assets.staleness import Ledger, digest_stale, partitions_of, plan, reasons
 
 _SHARD, _ID = Column("shard", pl.String, "Shard."), Column("id", pl.String, "Id.")
 _NUMBERS = Column("numbers", pl.List(pl.Float32), "Numbers.")
@@ -57,7 +58,15 @@ TOTAL = Table(
     partitioned_by=None,
     reads=(Reads("a/lengths", drives=False, awaited=True),),
 )
-TABLES = by_key(FILES, LENGTHS, MODEL, ANSWERS, TOTAL)
+SHELVES = Table(
+    "a/shelves",
+    (_SHARD, _ID),
+    ("id",),
+    "team:a",
+    partitioned_by="shard",
+    reads=(Reads("a/model", drives=False, awaited=True), Reads("a/total", drives=False)),
+)
+TABLES = by_key(FILES, LENGTHS, MODEL, ANSWERS, TOTAL, SHELVES)
 FOLLOWING = [LENGTHS.key, ANSWERS.key, TOTAL.key]
 
 
@@ -202,6 +211,63 @@ def test_an_answer_is_refused_while_its_shard_is_out_of_date(shards: Lake) -> No
     shards.write("a/model", pl.DataFrame({"name": ["first"]}), None)
     shards.write("a/files", files("01", "b"), "01")
     assert make(shards, "a/answers", "01") == {"01": "a/answers: waits for a/lengths of 01"}
+
+
+def test_a_table_has_the_shards_of_itself_and_its_inputs_and_one_of_wholes_alone_has_all(shards: Lake) -> None:
+    def found(table: Table) -> list[Any]:
+        return list(partitions_of(table, [], TABLES, Ledger(shards.states)))
+
+    assert found(LENGTHS) == found(FILES) == [] and found(SHELVES) == list(SHARDS) and found(TOTAL) == [None]
+    shards.write(FILES.key, files("07", "x"), "07")
+    shards.write(LENGTHS.key, LENGTHS.empty(), "63")
+    assert found(FILES) == ["07"] and found(LENGTHS) == ["07", "63"] and found(ANSWERS) == ["63"]
+    assert found(SHELVES) == list(SHARDS)  # whatever shards what it is made from came from
+
+
+def test_a_table_of_wholes_alone_waits_for_them_and_is_then_stale_in_every_shard(shards: Lake) -> None:
+    def stale_shards() -> list[Any]:
+        return [each.partition for each in plan(TABLES, [SHELVES.key], [], Ledger(shards.states))]
+
+    def fill(read: Inputs) -> pl.DataFrame:
+        return pl.DataFrame({"shard": [read.shard], "id": [read("a/model").collect().item()]})
+
+    assert stale_shards() == []
+    shards.write(MODEL.key, pl.DataFrame({"name": ["one"]}))
+    assert stale_shards() == list(SHARDS)
+    for wanted in (("11",), SHARDS):
+        list(make_partitions(SHELVES, fill, wanted, shards, Ledger(shards.states), Origin("run", "trace"), only_stale=True))
+        assert stale_shards() == [each for each in SHARDS if each not in wanted]
+    shards.write(MODEL.key, pl.DataFrame({"name": ["two"]}))
+    assert stale_shards() == list(SHARDS)
+
+
+def test_the_digest_of_what_is_stale_changes_with_what_it_would_be_made_from_and_with_nothing_else(shards: Lake) -> None:
+    def digest(keys: list[str] = FOLLOWING) -> str:
+        ledger = Ledger(shards.states)
+        return digest_stale(plan(TABLES, keys, [], ledger), TABLES, ledger)
+
+    nothing = digest()
+    shards.write(FILES.key, files("01", "a"), "01")
+    first = digest()
+    assert first != nothing and digest() == first
+    shards.write(FILES.key, files("01", "a"), "01")  # the same rows once more
+    assert digest() == first != digest([LENGTHS.key])
+    shards.write(FILES.key, files("01", "other"), "01")
+    second = digest()
+    shards.write(FILES.key, files("02", "b"), "02")
+    third = digest()
+    assert len({nothing, first, second, third}) == 4
+    make(shards, LENGTHS.key, *SHARDS)
+    make(shards, TOTAL.key, None)
+    assert digest() == nothing
+
+
+def test_the_digest_of_what_is_stale_follows_code_versions(shards: Lake) -> None:
+    shards.write(FILES.key, files("01", "a"), "01")
+    ledger = Ledger(shards.states)
+    stale = plan(TABLES, [LENGTHS.key], [], ledger)
+    newer = {**TABLES, LENGTHS.key: replace(LENGTHS, code_version="2")}
+    assert digest_stale(stale, TABLES, ledger) != digest_stale(stale, newer, ledger)
 
 
 def test_inputs_say_whether_a_day_or_a_shard_is_made(shards: Lake) -> None:

@@ -42,6 +42,12 @@ backfill = dg.define_asset_job(
     description=_("Makes a range of days of every daily table in one run. Each day is validated before it is committed."),
 )
 
+refresh = dg.define_asset_job(
+    "refresh",
+    selection=dg.AssetSelection.assets(*(asset_key(table) for table in UNDATED)),
+    description=_("Makes the tables that have no days, sharded ones and wholes, wherever they are out of date."),
+)
+
 verify = dg.define_asset_job(
     "verify",
     selection=dg.AssetSelection.all_asset_checks() - _all_contracts,
