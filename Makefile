@@ -44,7 +44,7 @@ format: install
 	@$(BIN)/ruff check --fix .
 
 bench: install
-	@for name in load listening backfill scale history audio; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in load listening backfill scale history audio realtime text_embeddings; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 translations: install
 	@$(BIN)/python -m spotify_ai_assets.locale update
