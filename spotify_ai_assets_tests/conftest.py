@@ -5,6 +5,9 @@ import os
 # Workers share the cores already: each with a pool of BLAS threads of its own takes ten times as long. Read when numpy is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Texts by their spelling, but where a test is about a sentence encoder: to import one takes each process seconds.
+os.environ.setdefault("SPOTIFY_AI_TEXT_MODEL", "ngrams")
+
 import sys
 from collections.abc import Iterator
 from pathlib import Path

@@ -40,8 +40,9 @@ def readings(path: Path) -> Iterator[bytes]:
     yield contents
     if contents.startswith(b"PAR1"):
         yield repr(pq.read_metadata(path).metadata).encode()
-        for column in pl.read_parquet(path, hive_partitioning=False).cast(pl.String, strict=False):
-            yield "\n".join(column.drop_nulls()).encode()
+        for column in pl.read_parquet(path, hive_partitioning=False):
+            texts = map(repr, column.drop_nulls().to_list()) if column.dtype.is_nested() else column.cast(pl.String).drop_nulls()
+            yield "\n".join(texts).encode()
     elif contents.startswith(b"\x1f\x8b"):
         yield gzip.decompress(contents) if path.suffix == ".gz" and "part" not in path.name else b""
     elif contents.startswith(b"PK"):

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from spotify_ai_assets import cli, locale
 from spotify_ai_assets.locale import translate
 from spotify_ai_assets.settings import LANGUAGES, ROOT
 from spotify_ai_assets.tables import TABLES
+
+GROUP = re.compile(r"spotify_ai_assets\.(terminal|\w+_cli)")
+"""The modules of which the command line is made."""
 
 HELP_OF_TYPER = {"help", "install_completion", "show_completion"}
 """Options whose texts are typer's own."""
@@ -59,14 +63,15 @@ def load() -> ModuleType:
     """Another copy of the command line and of its groups: their texts are chosen when they are imported."""
     locale._language_of_settings.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        for group in ("terminal", "audio_cli", "models_cli"):
-            patch.delitem(sys.modules, f"spotify_ai_assets.{group}")
+        groups = [name for name in sys.modules if GROUP.fullmatch(name)]
+        for group in groups:
+            patch.delitem(sys.modules, group)
         spec = importlib.util.spec_from_file_location("another_cli", cli.__file__)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        for group in ("terminal", "audio_cli", "models_cli"):
-            del sys.modules[f"spotify_ai_assets.{group}"]
+        for group in groups:
+            del sys.modules[group]
     locale._language_of_settings.cache_clear()
     return module
 

@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
-from audio_files import HERE
+from audio_files import HERE, noise, write_wav
 
+from spotify_ai_assets.audio.intake.inspection import inspect_files, tabulate
 from spotify_ai_assets.audio.intake.sandbox import Limits, Pool
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
-    """Two children that measure."""
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """Two children that measure, and have compiled what they measure with: a machine does that once, for its first file."""
+    folder = tmp_path_factory.mktemp("first")
+    for number in range(4):
+        write_wav(folder / f"{number}.wav", noise())
     with Pool(2) as started:
+        tabulate(inspect_files([folder], started))
         yield started
 
 
