@@ -98,6 +98,7 @@ def test_a_backfill_that_has_nothing_to_do_starts_no_run(undisturbed: Path) -> N
     assert digests(undisturbed) == before
 
 
+@pytest.mark.slow
 def test_a_killed_backfill_goes_on_where_it_stopped_and_ends_equal(landed: Path, undisturbed: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(landed, data)
@@ -157,6 +158,7 @@ def test_a_dead_run_is_failed_and_what_it_committed_is_recorded(landed: Path, tm
     assert slots == "0"
 
 
+@pytest.mark.slow
 def test_a_late_day_remakes_what_depends_on_it_only(undisturbed: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(undisturbed, data)

@@ -102,6 +102,7 @@ def test_a_trace_leads_from_a_run_of_dg_launch_to_its_lines_and_commits(data: Pa
     assert made.tags[TRACE] == made.run_id.replace("-", ""), "its launcher gave it none"
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_run_may_have_processes_of_their_own(data: Path) -> None:
     """The run is claimed for its worker and not for a step, whose process ends while the run goes on."""
     run("dg", "launch", "--job", "daily_listening", "--partition", str(day(0)), data=data, home=None, SPOTIFY_AI_EXECUTOR="multiprocess")
@@ -246,6 +247,7 @@ def test_a_run_without_a_trace_is_its_own() -> None:
     assert launch_tags()[TRACE] != launch_tags()[TRACE]
 
 
+@pytest.mark.slow
 def test_two_backfills_at_once_end_well(data: Path) -> None:
     command = [str(BIN / "spotify-ai"), "backfill", "run", "--json"]
     both = [subprocess.Popen(command, env=environment(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
