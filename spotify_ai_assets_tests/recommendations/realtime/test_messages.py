@@ -1,5 +1,6 @@
 """Messages: rows survive them, and whatever a stranger writes is refused by a rule and harms no other."""
 
+import gzip
 import json
 from datetime import timedelta
 
@@ -112,3 +113,9 @@ def test_whatever_is_written_ends_as_a_row_that_keeps_its_contract_or_is_refused
     assert sorted([*found.numbers, *found.refused]) == list(range(len(bodies) + 1))
     assert found.numbers[-1] == len(bodies) and violations(EVENTS, found.rows) == []
     assert dict(found.rows.schema) == EVENTS.schema
+
+
+def test_a_message_that_begins_as_a_compressed_file_is_refused_and_not_unpacked():
+    bodies = [gzip.compress(b"{}" * 1000), b"\x28\xb5\x2f\xfd", b"\x1f\x8b"]
+    found = decode(bodies, NOW)
+    assert found.rows.is_empty() and set(found.refused) == {0, 1, 2}
