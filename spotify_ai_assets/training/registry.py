@@ -103,8 +103,8 @@ class Registry:
         return self.entry(name, version)
 
     def names(self) -> list[str]:
-        """All models."""
-        return self._artifacts.names()
+        """All models: the artifacts that have a card, which indices, recipes and releases do not."""
+        return [name for name in self._artifacts.names() if JSON in self._artifacts.versions(name)[-1].files]
 
     def entries(self, name: str) -> list[Entry]:
         """All versions of a model, the oldest first."""

@@ -190,3 +190,11 @@ def test_models_of_every_make_are_kept_and_opened(registry, tmp_path):
         model = registry.open(f"made/{parts[0]}", "challenger", extractor="extractor-1").model
         assert model.predict(np.zeros((1, *parts[3].shape[1:]), np.float32)).shape == (1, 3)
     assert registry.names() == ["made/huggingface", "made/onnx", "made/own"]
+
+
+def test_what_is_kept_beside_models_is_not_taken_for_one(tmp_path):
+    artifacts = Artifacts(tmp_path, FileLocks(tmp_path / "locks"))
+    artifacts.publish("made/index", {"vectors": b"1"}, {"rows": 1})
+    registry = Registry(artifacts)
+    add(registry)
+    assert registry.names() == [NAME]
