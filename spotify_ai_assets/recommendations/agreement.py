@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from spotify_ai_assets.recommendations.interactions import PARTS, Histories, Windows, choose_windows, collect_interactions, make_histories
+from spotify_ai_assets.recommendations.interactions import (
+    PARTS,
+    Histories,
+    Windows,
+    choose_windows,
+    collect_interactions,
+    drop_suspicious,
+    make_histories,
+)
 from spotify_ai_assets.recommendations.serving.items import Items, tabulate_items
 from spotify_ai_assets.resources.lake import Lake
 
@@ -18,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST_LISTENERS = 500
 """Listeners that are compared at most, the first by their pseudonym."""
-
-_FLAGGED = ["day", "listener_id", "country", "kind", "track_id", "artist_id"]
 
 
 def compare_with_live(lake: Lake, workshop: "Workshop", *, least_plays: int) -> "Parity":
@@ -59,6 +65,4 @@ def _served(lake: Lake, days: pl.LazyFrame, windows: Windows, known: np.ndarray)
 
 
 def _genuine_events(lake: Lake, day: date) -> pl.DataFrame:
-    flagged = lake.scan("listening/suspicious_streams").filter(pl.col("day") == day).select(_FLAGGED).unique()
-    events = lake.scan("listening/events").filter(pl.col("day") == day, pl.col("kind") == "track")
-    return events.join(flagged, on=_FLAGGED, how="anti").collect()
+    return drop_suspicious(lake.scan("listening/events"), lake.scan("listening/suspicious_streams"), day, day).collect()

@@ -22,6 +22,7 @@ from spotify_ai_assets.recommendations.contracts import (
     SIMILAR_TRACKS,
     TRACK_INDEX,
 )
+from spotify_ai_assets.recommendations.interactions import drop_suspicious
 from spotify_ai_assets.resources.lake import Lake
 
 LEAST_RECALL = 0.97
@@ -57,13 +58,9 @@ def nothing_is_from_the_future(context: dg.AssetCheckExecutionContext) -> dg.Ass
     by_part = {row["part"]: row for row in spans.iter_rows(named=True)}
     order = [by_part[part] for part in ("train", "valid", "test") if part in by_part]
     overlapping = sum(one["last_on"] >= other["first_on"] for one, other in pairwise(order))
-    days = _lake(context).scan("listening/listener_track_days").filter(pl.col("kind") == "track")
-    key = ["day", "listener_id", "country", "kind", "track_id", "artist_id"]
-    genuine = days.join(_lake(context).scan("listening/suspicious_streams").select(key).unique(), on=key, how="anti")
-    recounted = [
-        genuine.filter(pl.col("day").is_between(row["first_on"], row["last_on"])).select(pl.col("plays").sum()).collect().item()
-        for row in order
-    ]
+    days, flagged = (_lake(context).scan(f"listening/{name}") for name in ("listener_track_days", "suspicious_streams"))
+    genuine = [drop_suspicious(days, flagged, row["first_on"], row["last_on"]) for row in order]
+    recounted = [rows_of_part.select(pl.col("plays").sum()).collect().item() for rows_of_part in genuine]
     differing = sum(found != row["plays"] for found, row in zip(recounted, order, strict=True))
     return _verdict(overlapping + differing, pairs=_count(rows), overlapping=overlapping, differing=differing)
 

@@ -18,7 +18,7 @@ from spotify_ai_assets.recommendations.manifests import ITEMS, NOUNS, Basis, Rel
 from spotify_ai_assets.recommendations.placing import place_artists, place_tracks
 from spotify_ai_assets.recommendations.releases import keep_index
 from spotify_ai_assets.recommendations.serving.items import tabulate_items
-from spotify_ai_assets.recommendations.trainings import content
+from spotify_ai_assets.recommendations.trainings import describer
 from spotify_ai_assets.recommendations.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def index_tracks(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     """
     serving = Serving.of(workshop)
     items = tabulate_items(serving.known, read("catalog/tracks").collect(), read("catalog/albums").collect())
-    described = content(read, items["track_id"].to_numpy())
+    described = describer(read)(items["track_id"].to_numpy())
     vectors = place_tracks(serving.model, described.vectors)
     basis = Basis(serving.version, items_digest(serving.known.tolist()), described.encoder, described.extractor)
     placed = np.flatnonzero(vectors.any(1) & ~items["is_removed"].to_numpy())
@@ -90,7 +90,10 @@ def index_artists(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     Returns:
         Rows of ``recommendations/artist_index``.
     """
-    tracks, basis = _open(workshop, "track", read(TRACK_INDEX.key).collect())
+    from spotify_ai_assets.recommendations.indices.vectors import VectorIndex
+
+    version = _version(read(TRACK_INDEX.key).collect())
+    tracks, basis = VectorIndex.from_files(workshop.artifacts.fetch(TRACK_INDEX.key, version)), _basis(workshop, "track", version)
     plays = (
         read("recommendations/interactions").group_by("track_id").agg(pl.len().alias("listeners"), pl.col("artist_id").first()).collect()
     )
@@ -118,7 +121,7 @@ def index_listeners(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     from spotify_ai_assets.recommendations.indices.histories import RECENT, ServedHistories, play_keys
 
     serving = Serving.of(workshop)
-    _tracks, basis = _open(workshop, "track", read(TRACK_INDEX.key).collect())
+    basis = _basis(workshop, "track", _version(read(TRACK_INDEX.key).collect()))
     histories = make_histories(read("recommendations/interactions").collect(), PARTS, serving.known)
     plays = read("listening/plays").select("listener_id", "started_at", "track_id")
     ends = plays.select(pl.col("started_at").max()).collect().item()
@@ -140,7 +143,7 @@ def make_release(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     from spotify_ai_assets.recommendations.indices.histories import ServedHistories
 
     versions = {noun: _version(read(f"recommendations/{noun}_index").collect()) for noun in NOUNS}
-    basis = _open(workshop, "track", read(TRACK_INDEX.key).collect())[1]
+    basis = _basis(workshop, "track", versions["track"])
     serving = Serving.of(workshop)
     entry = workshop.registry.entry(MODEL.key, serving.version)
     folder = workshop.artifacts.fetch(index_name("listener"), versions["listener"])
@@ -203,7 +206,7 @@ def _change(workshop: Workshop, noun: str, ids: Sequence[str], vectors: np.ndarr
     if current is None:
         return None, 0
     version = workshop.releases.describe(current).pins[name]
-    if Basis(**workshop.artifacts.describe(name, version).facts["basis"]) != basis:
+    if _basis(workshop, noun, version) != basis:
         return None, 0
     index = VectorIndex.from_files(workshop.artifacts.fetch(name, version))
     wanted = set(ids)
@@ -217,13 +220,9 @@ def _change(workshop: Workshop, noun: str, ids: Sequence[str], vectors: np.ndarr
     return index, len(gone) + int(differs.sum())
 
 
-def _open(workshop: Workshop, noun: str, rows: pl.DataFrame) -> "tuple[VectorIndex, Basis]":
-    """The index that a table tells of, and what it was made from."""
-    from spotify_ai_assets.recommendations.indices.vectors import VectorIndex
-
-    name, version = index_name(noun), _version(rows)
-    index = VectorIndex.from_files(workshop.artifacts.fetch(name, version))
-    return index, Basis(**workshop.artifacts.describe(name, version).facts["basis"])
+def _basis(workshop: Workshop, noun: str, version: str) -> Basis:
+    """What a version of an index was made from."""
+    return Basis(**workshop.artifacts.describe(index_name(noun), version).facts["basis"])
 
 
 def _played(read: Inputs, serving: Serving) -> pl.DataFrame:

@@ -23,6 +23,8 @@ COMPLETED, LEFT, SKIPPED = 1.0, 0.5, -0.2
 HALF_LIFE_DAYS = 90.0
 WINDOW_DAYS = 180
 PARTS = ("train", "valid", "test")
+_FLAGGED = ["day", "listener_id", "country", "kind", "track_id", "artist_id"]
+"""What ``listening/suspicious_streams`` flags: all plays of a track by a listener on a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,20 @@ def value_of_plays(plays: pl.Expr, skips: pl.Expr, completions: pl.Expr, age_day
     return value * (-age_days / HALF_LIFE_DAYS).mul(float(np.log(2))).exp()
 
 
+def drop_suspicious(rows: pl.LazyFrame, suspicious: pl.LazyFrame, first: date, last: date) -> pl.LazyFrame:
+    """The genuine ones of what was played of tracks between two days, both included.
+
+    Args:
+        rows: By ``day, listener_id, country, kind, track_id, artist_id``: listens, plays, or counts of them.
+        suspicious: Rows of ``listening/suspicious_streams``.
+        first: First day.
+        last: Last day.
+    """
+    is_inside = pl.col("day").is_between(first, last)
+    tracks = rows.filter(is_inside, pl.col("kind") == "track")
+    return tracks.join(suspicious.filter(is_inside).select(_FLAGGED).unique(), on=_FLAGGED, how="anti")
+
+
 def collect_interactions(track_days: pl.LazyFrame, suspicious: pl.LazyFrame, windows: Windows) -> pl.DataFrame:
     """Add up what listeners did with tracks in each part of the window.
 
@@ -78,13 +94,11 @@ def collect_interactions(track_days: pl.LazyFrame, suspicious: pl.LazyFrame, win
     Returns:
         Rows of ``recommendations/interactions``.
     """
-    key = ["day", "listener_id", "country", "kind", "track_id", "artist_id"]
     day = pl.col("day")
     part = pl.when(day >= windows.test).then(pl.lit("test")).when(day >= windows.valid).then(pl.lit("valid")).otherwise(pl.lit("train"))
     age = (pl.lit(windows.last) - day).dt.total_days().cast(pl.Float64)
     return (
-        track_days.filter(day.is_between(windows.first, windows.last), pl.col("kind") == "track")
-        .join(suspicious.filter(day >= windows.first).select(key).unique(), on=key, how="anti")
+        drop_suspicious(track_days, suspicious, windows.first, windows.last)
         .with_columns(part=part, value=value_of_plays(pl.col("plays"), pl.col("skips"), pl.col("completions"), age))
         .group_by("listener_id", "track_id", "part")
         .agg(

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from spotify_ai_assets.making import Inputs
 from spotify_ai_assets.recommendations.contracts import EVALUATION, MODEL
 from spotify_ai_assets.recommendations.interactions import PARTS, Histories, make_histories
 from spotify_ai_assets.recommendations.manifests import ITEMS
-from spotify_ai_assets.recommendations.rehearsal import CHALLENGER, SEED, rehearse
+from spotify_ai_assets.recommendations.rehearsal import CHALLENGER, SEED, Knowledge, rehearse
 from spotify_ai_assets.recommendations.workshop import Workshop
 from spotify_ai_assets.training.gates import GateResult
 from spotify_ai_assets.training.manifests import DataWindow, Manifest, Metric, installed_packages
@@ -22,7 +22,6 @@ from spotify_ai_assets.training.workplace import if_enough
 
 if TYPE_CHECKING:
     from spotify_ai_assets.recommendations.content import Content
-    from spotify_ai_assets.recommendations.models.contract import Facts
 
 RECIPE = "recommendations/recipe"
 """The artifact that keeps each rehearsed recipe with what its gate said."""
@@ -39,17 +38,17 @@ def rehearse_recipes(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     Returns:
         Rows of ``recommendations/evaluation``; none where too few listeners come back to say anything.
     """
-    interactions = read("recommendations/interactions").collect()
-    champion = workshop.champion(MODEL.key)
     from spotify_ai_assets.recommendations.models.recipes import Recipe
 
+    interactions = read("recommendations/interactions").collect()
+    champion = workshop.champion(MODEL.key)
     with workshop.tracked(EVALUATION.key) as run:
         trials = _TRIALS[workshop.settings.model_size]
         run.log_parameters({"trials": trials, "seed": SEED, "interactions": interactions.height})
         try:
             found = rehearse(
                 interactions,
-                lambda histories: know(read, histories, interactions),
+                know(read, interactions),
                 Recipe.from_json(champion.manifest.config["recipe"]) if champion else None,
                 champion.version if champion else None,
                 trials=trials,
@@ -113,7 +112,7 @@ def fit_winner(read: Inputs, workshop: Workshop) -> pl.DataFrame:
             fitted.append(name)
             workshop.tell(_("members of the recommender"), len(fitted), members)
 
-        model = fit_recipe(recipe, histories.matrix, know(read, histories, interactions), told)
+        model = fit_recipe(recipe, histories.matrix, know(read, interactions)(histories), told)
         config, _arrays = model.parts()
         held_by = CHALLENGER if recipe.as_json() == kept["recipe"] else "champion"
         manifest = Manifest(
@@ -141,30 +140,31 @@ def fit_winner(read: Inputs, workshop: Workshop) -> pl.DataFrame:
         return workshop.serve(run, MODEL.key, {**pack(model), ITEMS: _items(histories)}, manifest)
 
 
-def know(read: Inputs, histories: Histories, interactions: pl.DataFrame) -> "Facts":
-    """What models may know of histories: countries, ages, artists, and what tracks read and sound like."""
+def know(read: Inputs, interactions: pl.DataFrame) -> Knowledge:
+    """What models may know of histories: countries, ages, artists, and what tracks read and sound like; read once."""
     from spotify_ai_assets.recommendations.models.contract import Facts
 
+    describe = describer(read)
     tracks = interactions.select("track_id", "artist_id").unique("track_id", keep="first", maintain_order=True)
-    artists = pl.DataFrame({"track_id": histories.items}).join(tracks, on="track_id", how="left", maintain_order="left")["artist_id"]
-    return Facts(
-        countries=histories.countries.tolist(),
-        ages=histories.ages,
-        artists=artists.rank("dense").cast(pl.Int32).to_numpy() - 1,
-        content=content(read, histories.items).vectors,
-    )
+
+    def of(histories: Histories) -> Facts:
+        named = pl.DataFrame({"track_id": histories.items}).join(tracks, on="track_id", how="left", maintain_order="left")
+        return Facts(
+            countries=histories.countries.tolist(),
+            ages=histories.ages,
+            artists=named["artist_id"].rank("dense").cast(pl.Int32).to_numpy() - 1,
+            content=describe(histories.items).vectors,
+        )
+
+    return of
 
 
-def content(read: Inputs, items: np.ndarray) -> "Content":
-    """What tracks read and sound like."""
+def describer(read: Inputs) -> "Callable[[np.ndarray], Content]":
+    """Tells what tracks read and sound like."""
     from spotify_ai_assets.recommendations.content import content_of
 
-    return content_of(
-        items,
-        read("catalog/text_embeddings").collect(),
-        read("audio/embeddings").collect(),
-        read("audio/track_links").collect(),
-    )
+    known = [read(key).collect() for key in ("catalog/text_embeddings", "audio/embeddings", "audio/track_links")]
+    return lambda items: content_of(items, *known)
 
 
 def _standing(workshop: Workshop) -> GateResult | None:

@@ -196,6 +196,7 @@ def _gathering() -> Any:
     from torch import distributed
 
     class Gathering(torch.autograd.Function):
+        # torch declares any arguments, and each operation has its own.
         @staticmethod
         def forward(context: Any, rows: "Tensor", begin: int, total: int) -> "Tensor":  # pyright: ignore[reportIncompatibleMethodOverride]
             context.begin, context.count = begin, len(rows)

@@ -23,6 +23,7 @@ _PIECE = 256
 def share_rows(task: Callable[[int, int], None], rows: int, piece: int) -> None:
     """Call a task for pieces of rows, first and end, on as many threads as numba was given."""
     pieces = [(first, min(first + piece, rows)) for first in range(0, rows, piece)]
+    # numba sets its configuration as attributes when it is imported, where no type checker sees them.
     threads: int = config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     if min(len(pieces), threads) < 2:
         for each in pieces:

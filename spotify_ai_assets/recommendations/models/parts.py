@@ -20,6 +20,7 @@ def read_config(kind: type[Config], overrides: Mapping[str, Any] | None) -> Conf
     Raises:
         ValueError: It has no setting of that name, or the value is none that it takes.
     """
+    # That a class is a dataclass has no public name in types.
     known = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
     unknown = sorted(set(overrides or {}) - set(known))
     if unknown:

@@ -13,6 +13,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spotify_ai_assets.recommendations.models.parts import shape_of
+
 
 class ItemTower(nn.Module):
     """Content to a vector of unit length: a linear map plus a network of one hidden layer. What has no content is at the origin.
@@ -120,7 +122,7 @@ class Pairs:
     """
 
     def __init__(self, matrix: csr_matrix, content: np.ndarray, longest: int) -> None:
-        rows, columns = matrix.shape  # pyright: ignore[reportGeneralTypeIssues]
+        rows, columns = shape_of(matrix)
         has_content = np.asarray(content.any(axis=1), np.float32)
         known = csr_matrix((matrix.data * has_content[matrix.indices], matrix.indices.copy(), matrix.indptr.copy()), shape=(rows, columns))
         known.eliminate_zeros()

@@ -257,7 +257,7 @@ class SqliteLive:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-            except BaseException:
+            except BaseException:  # an interrupted transaction, too, must let go of the lock
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")

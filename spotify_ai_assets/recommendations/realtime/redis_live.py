@@ -136,6 +136,7 @@ class RedisLive:
             for name in self._client.scan_iter(match=_PLAYS + "*", count=1000):
                 packed: Any = self._client.hgetall(name)
                 old = [key for key, play in packed.items() if _PLAY.unpack_from(play)[2] <= oldest]
+                # The client's types allow an answer that is awaited, which only its other class gives.
                 removed += int(self._client.hdel(name, *old)) if old else 0  # type: ignore[arg-type]
         return removed
 
