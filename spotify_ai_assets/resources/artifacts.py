@@ -221,9 +221,9 @@ class Artifacts:
         self.place.publish(f"{name}/{version.version}", {**files, MANIFEST: manifest.encode()})
         return self.describe(name, version.version)
 
-    def names(self) -> list[str]:
-        """The artifacts that have a version."""
-        return sorted({folder.rpartition("/")[0] for folder in self.place.find(MANIFEST) if _VERSION.fullmatch(folder.rpartition("/")[2])})
+    def names(self, holding: str = MANIFEST) -> list[str]:
+        """The artifacts that have a version, or one that holds a file of this name."""
+        return sorted({folder.rpartition("/")[0] for folder in self.place.find(holding) if _VERSION.fullmatch(folder.rpartition("/")[2])})
 
     def versions(self, name: str) -> list[Version]:
         """All versions of an artifact, the oldest first."""

@@ -104,7 +104,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """All models: the artifacts that have a card, which indices, recipes and releases do not."""
-        return [name for name in self._artifacts.names() if JSON in self._artifacts.versions(name)[-1].files]
+        return self._artifacts.names(holding=JSON)
 
     def entries(self, name: str) -> list[Entry]:
         """All versions of a model, the oldest first."""
