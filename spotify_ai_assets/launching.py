@@ -15,6 +15,7 @@ def run_job(
     resources: Mapping[str, Any],
     tags: Mapping[str, str],
     selection: Sequence[dg.AssetKey] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> str:
     """Run a job, or a part of its assets.
 
@@ -24,6 +25,7 @@ def run_job(
         resources: In place of the code location's own.
         tags: Of the run, as ``launch_tags`` makes them.
         selection: Some of its assets; all unless given.
+        config: Of its ops; never anything personal or secret, since the instance keeps it.
 
     Returns:
         The id of the run.
@@ -37,7 +39,11 @@ def run_job(
     if selection:  # chosen before the resources are replaced: of one whose resources were, Dagster makes no part
         definition = definition.get_subset(asset_selection=frozenset(selection))
     result = definition.execute_in_process(
-        instance=instance, run_config=QUIET, tags={**tags, **process_tags()}, resources=dict(resources), raise_on_error=False
+        instance=instance,
+        run_config={**QUIET, **(config or {})},
+        tags={**tags, **process_tags()},
+        resources=dict(resources),
+        raise_on_error=False,
     )
     if not result.success:
         raise PlatformError(f"{job} failed; see run {result.run_id}")

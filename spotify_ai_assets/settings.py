@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from spotify_ai_assets.errors import SettingsError
 
@@ -13,10 +15,41 @@ LANGUAGES = ("en", "de", "fr")
 MODEL_SIZES = ("full", "demo")
 STREAM_SCHEMES = ("redis://", "rediss://", "unix://")
 
+SECRETS = (
+    "SPOTIFY_AI_VAULT_URL",
+    "SPOTIFY_AI_LEDGER_URL",
+    "SPOTIFY_AI_TRACKING_URL",
+    "SPOTIFY_AI_STREAM_URL",
+    "SPOTIFY_AI_PSEUDONYM_SEED",
+    "SPOTIFY_AI_LANDING_KEY",
+    "SPOTIFY_AI_LEDGER_KEY",
+    "SPOTIFY_AI_BACKUP_KEY",
+    "SPOTIFY_AI_RECEIPT_KEY",
+    "SPOTIFY_AI_AUDIT_KEY",
+    "SPOTIFY_AI_SENTRY_DSN",
+    "SPOTIFY_AI_PAGERDUTY_KEY",
+    "SPOTIFY_AI_SLACK_WEBHOOK",
+    "SPOTIFY_AI_DEADMAN_URL",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+)
+"""Variables whose values are secret, or whose URLs hold a password. Each of the platform's own may name a file instead, with ``_FILE``
+after its name; Amazon's and OpenTelemetry's are read by other libraries."""
+
+_PER_TEAM = ("SPOTIFY_AI_SENTRY_DSN_", "SPOTIFY_AI_PAGERDUTY_KEY_", "SPOTIFY_AI_SLACK_WEBHOOK_")
+
+_LONGEST_SECRET = 65_536
+_SHORTEST_SECRET = 8
+_SHORTEST_SECRET_PATH = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs between a laptop and production.
+
+    What may hold a password is left out where settings are printed, and may come from a file: see ``secret``.
 
     Attributes:
         data: Folder of all state, ``SPOTIFY_AI_DATA``; the checkout's ``data/`` unless set.
@@ -35,23 +68,29 @@ class Settings:
             spool folder below ``data`` unless set.
         text_model: What embeds texts, ``SPOTIFY_AI_TEXT_MODEL``: a folder or hub id of sentence-transformers, or ``ngrams``;
             the extra ``minilm`` where it is installed unless set.
+        ledger_url: Database of the erasure ledger and the audit trail, ``SPOTIFY_AI_LEDGER_URL``; SQLite below ``data`` unless set.
+        backups: Where backups go, a folder or ``s3://bucket/prefix``, ``SPOTIFY_AI_BACKUPS``; below ``data`` unless set.
+        k_anonymity: Of how many listeners reports and exports tell something, at least, ``SPOTIFY_AI_K_ANONYMITY``; 1 tells of each.
         model_size: ``SPOTIFY_AI_MODEL_SIZE``: ``full``, or ``demo`` for models that are trained in seconds and say so on their cards.
     """
 
     data: Path
     lake: str
-    vault_url: str
+    vault_url: str = field(repr=False)
     executor: str = "in_process"
     language: str = "en"
     listener: str = "local"
-    pseudonym_seed: str | None = None
+    pseudonym_seed: str | None = field(default=None, repr=False)
     keep_landing_days: int = 0
     ui_url: str = "http://127.0.0.1:3000"
-    tracking_url: str = ""
+    tracking_url: str = field(default="", repr=False)
     audio_workers: int | None = None
-    stream_url: str = ""
+    stream_url: str = field(default="", repr=False)
     text_model: str = ""
     model_size: str = "full"
+    k_anonymity: int = 10
+    ledger_url: str = field(default="", repr=False)
+    backups: str = ""
 
     @property
     def landing(self) -> Path:
@@ -82,25 +121,94 @@ class Settings:
         workers = environment.get("SPOTIFY_AI_AUDIO_WORKERS") or "0"
         if not workers.isdigit():
             raise SettingsError("SPOTIFY_AI_AUDIO_WORKERS must be a number of processes")
-        stream_url = environment.get("SPOTIFY_AI_STREAM_URL") or ""
+        stream_url = secret("SPOTIFY_AI_STREAM_URL", environment) or ""
         if stream_url and not stream_url.startswith(STREAM_SCHEMES):
             raise SettingsError(f"SPOTIFY_AI_STREAM_URL must begin with {', '.join(STREAM_SCHEMES)}")
         return cls(
             data=data,
             lake=environment.get("SPOTIFY_AI_LAKE") or str(data / "lake"),
-            vault_url=environment.get("SPOTIFY_AI_VAULT_URL") or f"sqlite:///{data / 'vault' / 'identities.db'}",
+            vault_url=secret("SPOTIFY_AI_VAULT_URL", environment) or f"sqlite:///{data / 'vault' / 'identities.db'}",
             executor=_one_of(environment, "SPOTIFY_AI_EXECUTOR", EXECUTORS),
             language=_one_of(environment, "SPOTIFY_AI_LANG", LANGUAGES),
             listener=environment.get("SPOTIFY_AI_LISTENER") or "local",
-            pseudonym_seed=environment.get("SPOTIFY_AI_PSEUDONYM_SEED") or None,
+            pseudonym_seed=secret("SPOTIFY_AI_PSEUDONYM_SEED", environment) or None,
             keep_landing_days=int(keep),
             ui_url=environment.get("SPOTIFY_AI_UI_URL") or "http://127.0.0.1:3000",
-            tracking_url=environment.get("SPOTIFY_AI_TRACKING_URL") or f"sqlite:///{data / 'mlflow' / 'mlflow.db'}",
+            tracking_url=secret("SPOTIFY_AI_TRACKING_URL", environment) or f"sqlite:///{data / 'mlflow' / 'mlflow.db'}",
             audio_workers=int(workers) or None,
             stream_url=stream_url,
             text_model=environment.get("SPOTIFY_AI_TEXT_MODEL") or "",
+            ledger_url=secret("SPOTIFY_AI_LEDGER_URL", environment) or f"sqlite:///{data / 'ledger' / 'ledger.db'}",
+            backups=environment.get("SPOTIFY_AI_BACKUPS") or str(data / "backups"),
             model_size=_one_of(environment, "SPOTIFY_AI_MODEL_SIZE", MODEL_SIZES),
+            k_anonymity=_positive(environment, "SPOTIFY_AI_K_ANONYMITY", 10),
         )
+
+
+def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """A secret by the name of its variable, or of the file that the variable with ``_FILE`` after its name names.
+
+    A file keeps the secret out of what shows the environment of processes, and is what container platforms mount. Whitespace around
+    its text is no part of it.
+
+    Args:
+        name: The variable, such as ``SPOTIFY_AI_SENTRY_DSN``.
+        environment: Where it is looked up.
+
+    Returns:
+        The secret; ``None`` where neither is set.
+
+    Raises:
+        SettingsError: Both are set, or the file cannot be read or holds no text of at most 64 KiB. The message names the variable,
+            never the file or what is in it.
+    """
+    told, file = environment.get(name), environment.get(f"{name}_FILE")
+    if not file:
+        return told or None
+    if told:
+        raise SettingsError(f"{name} and {name}_FILE are both set; only one may be")
+    try:
+        with Path(file).open("rb") as opened:
+            text = opened.read(_LONGEST_SECRET + 1).decode().strip()
+    except (OSError, ValueError):
+        raise SettingsError(f"{name}_FILE names no file of text that can be read") from None
+    if not 0 < len(text) <= _LONGEST_SECRET:
+        raise SettingsError(f"{name}_FILE names a file that is empty or too long")
+    return text
+
+
+def secret_values(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """The values that must appear nowhere: every secret, and the passwords within secret URLs, as written and decoded.
+
+    A value of fewer than eight characters is left out: to hide it everywhere would hide much that is not secret. So is a URL without
+    a password, such as that of a file. What cannot be read is left out too: whoever needs it says so.
+    """
+    found: set[str] = set()
+    for name in {*SECRETS, *(each.removesuffix("_FILE") for each in environment if each.startswith(_PER_TEAM))}:
+        with suppress(SettingsError):
+            found |= _hidden_parts(secret(name, environment) or "")
+    return frozenset(each for each in found if len(each) >= _SHORTEST_SECRET)
+
+
+def _hidden_parts(value: str) -> set[str]:
+    """What of a secret is to be hidden: of an address what lets somebody in, of anything else the whole."""
+    if "://" not in value:
+        return {value}
+    try:
+        parts = urlsplit(value)
+        secrets = {parts.password or ""}
+    except ValueError:
+        return {value}
+    if parts.scheme in ("http", "https"):  # such as a webhook: whoever knows its path may use it
+        secrets |= {parts.username or "", *(part for part in (value, parts.path, parts.query) if len(part) >= _SHORTEST_SECRET_PATH)}
+    return secrets | {unquote(each) for each in secrets} | ({value} if parts.password else set())
+
+
+def _positive(environment: Mapping[str, str], name: str, otherwise: int) -> int:
+    value = environment.get(name) or str(otherwise)
+    if not value.isdecimal() or not int(value):
+        raise SettingsError(f"{name} must be a whole number from 1")
+    return int(value)
 
 
 def _one_of(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

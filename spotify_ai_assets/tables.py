@@ -5,7 +5,19 @@ from importlib import import_module, util
 
 from spotify_ai_assets.contracts import Table, by_key
 
-DOMAINS = ("catalog", "listening", "listening.insight", "training", "audio", "recommendations", "reports", "maintenance")
+_KEEPING = (
+    "maintenance",
+    "maintenance.backup",
+    "maintenance.erasure",
+    "maintenance.upkeep",
+    "maintenance.health",
+    "observability.audit",
+    "observability.alerts",
+    "observability.traces",
+)
+"""What looks after the platform itself."""
+
+DOMAINS = ("catalog", "listening", "listening.insight", "training", "audio", "recommendations", "reports", *_KEEPING)
 """In the order in which data flows; a domain may read those before it. A dot leads to a room of a domain."""
 
 TABLES: Mapping[str, Table] = by_key(

@@ -9,16 +9,29 @@ from spotify_ai_assets.settings import Settings
 if TYPE_CHECKING:
     from spotify_ai_assets.resources.identities import Vault
     from spotify_ai_assets.resources.lake import Lake
+    from spotify_ai_assets.resources.locks import Locks
 
 
 def open_lake(settings: Settings, tables: Mapping[str, Table]) -> "Lake":
     """The lake that the settings name, with the locks that fit the place of the vault."""
     from spotify_ai_assets.resources.lake import Lake
-    from spotify_ai_assets.resources.locks import FileLocks, PostgresLocks
 
-    is_shared = settings.vault_url.startswith("postgresql")
-    locks = PostgresLocks(settings.vault_url) if is_shared else FileLocks(settings.data / "locks")
-    return Lake(settings.lake, tables, locks)
+    return Lake(settings.lake, tables, open_locks(settings))
+
+
+def open_locks(settings: Settings, timeout_s: float | None = None) -> "Locks":
+    """The locks that fit the place of the vault: of PostgreSQL where it is shared by machines, else files.
+
+    Args:
+        settings: Name the vault.
+        timeout_s: How long to wait for one; as long as tables are waited for unless given.
+    """
+    from spotify_ai_assets.resources.locks import TIMEOUT_S, FileLocks, PostgresLocks
+
+    wait_s = TIMEOUT_S if timeout_s is None else timeout_s
+    if settings.vault_url.startswith("postgresql"):
+        return PostgresLocks(settings.vault_url, wait_s)
+    return FileLocks(settings.data / "locks", wait_s)
 
 
 def open_vault(settings: Settings) -> "Vault":
