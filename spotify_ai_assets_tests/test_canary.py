@@ -1,93 +1,26 @@
 """One listener whose every personal value can be searched for goes through the whole graph: none is found outside the vault."""
 
-import base64
 import gzip
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
-import polars as pl
-import pyarrow.parquet as pq
 import pytest
 
 from spotify_ai_assets.demo import write_world
+from spotify_ai_assets.maintenance.erasure.forms import Needles
+from spotify_ai_assets.maintenance.erasure.scanning import data_roots, scan
 
 PERSONAL = ("user_id", "display_name", "email", "ip_address", "user_agent", "device", "file_name", "track_name")
 
 
-# The scanner ---------------------------------------------------------------------------------------------------------------
-
-
-def spellings(value: str) -> dict[str, bytes]:
-    """The ways in which a value may be written."""
-    text = value.encode()
-    # Base64 depends on where the value begins; what its neighbours decide is cut off.
-    shifted = {f"base64+{shift}": base64.b64encode(b"\0" * shift + text)[4 if shift else 0 : -4] for shift in range(3)}
-    utf_16 = {f"{form}": value.encode(form) for form in ("utf-16-le", "utf-16-be")}
-    return {"utf-8": text, **utf_16, "hex": text.hex().encode(), "HEX": text.hex().upper().encode(), **shifted}
-
-
-def readings(path: Path) -> Iterator[bytes]:
-    """A file's name and bytes, and what they hold when decoded."""
-    contents = path.read_bytes()
-    yield os.fsencode(path.name)
-    yield contents
-    if contents.startswith(b"PAR1"):
-        yield repr(pq.read_metadata(path).metadata).encode()
-        for column in pl.read_parquet(path, hive_partitioning=False):
-            texts = map(repr, column.drop_nulls().to_list()) if column.dtype.is_nested() else column.cast(pl.String).drop_nulls()
-            yield "\n".join(texts).encode()
-    elif contents.startswith(b"\x1f\x8b"):
-        yield gzip.decompress(contents) if path.suffix == ".gz" and "part" not in path.name else b""
-    elif contents.startswith(b"PK"):
-        with zipfile.ZipFile(path) as archive:
-            yield from (archive.read(name) for name in archive.namelist())
-    elif contents.startswith(b"SQLite format 3"):
-        # A value may lie on two pages, so that the raw bytes do not show it.
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            yield "\n".join(database.iterdump()).encode()
-
-
 def find(values: dict[str, str], folder: Path, *skipped: str) -> set[tuple[str, str]]:
-    """Which values are where below a folder: names of values and of folders directly in it."""
-    sought = {(name, form): spelling for name, value in values.items() for form, spelling in spellings(value).items()}
-    found = set()
-    for path in folder.rglob("*"):
-        place = path.relative_to(folder).parts[0]
-        if place in skipped:
-            continue
-        for text in readings(path) if path.is_file() else (os.fsencode(path.name),):
-            found |= {(name, f"{path.relative_to(folder)} as {form}") for (name, form), spelling in sought.items() if spelling in text}
-    return found
-
-
-def test_the_scanner_finds_a_value_however_it_is_stored(tmp_path):
-    value = {"user_id": "canaryuser0123"}
-    text = value["user_id"]
-    (tmp_path / "plain").write_text(f"x{text}x")
-    (tmp_path / "wide").write_bytes(text.encode("utf-16-le"))
-    (tmp_path / "hex").write_text(f"ab{text.encode().hex()}cd")
-    for shift in range(3):
-        (tmp_path / f"base64 {shift}").write_bytes(base64.b64encode(b"abc"[:shift] + text.encode() + b" and more"))
-    (tmp_path / "packed.gz").write_bytes(gzip.compress(text.encode()))
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x", text * 3)
-    pl.DataFrame({"a": [text] * 50, "b": [1] * 50}).write_parquet(tmp_path / "table.parquet", compression="zstd")
-    pl.DataFrame({"b": [1]}).write_parquet(tmp_path / "footer.parquet", metadata={"x": f"of {text}"})
-    (tmp_path / text).mkdir()
-    with closing(sqlite3.connect(tmp_path / "data.db")) as database:
-        database.execute("create table a (b)")
-        database.execute("insert into a values (?)", ("x" * 4090 + text,))
-        database.commit()
-    found = {where.split(" as ")[0] for _, where in find(value, tmp_path)}
-    assert found == {path.name for path in tmp_path.iterdir()}
-    assert find({"user_id": "canaryuser9999"}, tmp_path) == set()
+    """Which values are where below a folder: names of values and places of all that was found."""
+    result = scan(data_roots(folder, leave_out=skipped), Needles.of_values(values))
+    assert [each for each in result.undecodable if each.store not in ("landing", "quarantine")] == []
+    return {(hit.value, f"{hit.store}/{hit.path} as {hit.form} in {hit.inside}") for hit in result.hits}
 
 
 # The run -------------------------------------------------------------------------------------------------------------------
