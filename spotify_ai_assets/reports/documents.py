@@ -60,6 +60,11 @@ def write_json(key: str, figures: pl.DataFrame, day: date, sources: Sources) -> 
     return json.dumps(document, indent=1, allow_nan=False)[:-2] + f',\n "figures": [\n{rows}\n]\n}}\n'
 
 
+def read_json(text: str) -> list[dict[str, Any]]:
+    """The figures of such a document, one per row, without their day."""
+    return json.loads(text)["figures"]
+
+
 def write_csv(figures: pl.DataFrame) -> str:
     """The figures as CSV, each cell in quotes, no cell a formula.
 

@@ -8,10 +8,11 @@ How a page looks is in ``pages/``; which figures it shows in the module of each 
     <report>/<day>.json, <day>.csv        its figures
     <report>/schema.json                  what the JSON documents look like
 
-Nothing there is about one person; a listener's own year is written where its reader says (``write_review``).
+Nothing there is about fewer listeners than the settings say (``disclosure.py``); a listener's own year is written where its reader
+says (``write_review``).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -19,18 +20,20 @@ from pathlib import Path
 
 import polars as pl
 
-from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.contracts import DAY, Table
 from spotify_ai_assets.listening.contracts import GLOBAL
 from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, TABLES, WEEKLY_TRENDS, YEAR_IN_REVIEW
-from spotify_ai_assets.reports.documents import schema_path, write_csv, write_json
+from spotify_ai_assets.reports.disclosure import LEAST, Shown, protect
+from spotify_ai_assets.reports.documents import read_json, schema_path, write_csv, write_json
 from spotify_ai_assets.reports.files import write_file
 from spotify_ai_assets.reports.pages.anomalies import render_anomalies
 from spotify_ai_assets.reports.pages.cohorts import render_cohorts
 from spotify_ai_assets.reports.pages.daily_listening import render_day
-from spotify_ai_assets.reports.pages.frame import Page, Provenance, Quality
+from spotify_ai_assets.reports.pages.frame import Disclosure, Page, Provenance, Quality
 from spotify_ai_assets.reports.pages.index import render_home, render_index
 from spotify_ai_assets.reports.pages.weekly_trends import render_week
 from spotify_ai_assets.reports.pages.year_in_review import render_review, render_year
+from spotify_ai_assets.reports.support import count_support
 from spotify_ai_assets.resources.lake import Lake, State
 from spotify_ai_assets.settings import LANGUAGES, Settings
 
@@ -89,12 +92,12 @@ def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days:
     days = sorted(day for day in wanted if day.isoformat() in states[table.key])
     if not days:
         return
-    figures = lake.scan(table.key, first=days[0] - timedelta(days=report.days_before), last=days[-1]).collect()
+    told = _Told(lake, report, settings, days)
     quality = _quality_of_days(lake, settings) if report.has_quality else None
     for day in days:
-        _publish(report, figures, day, _sources(table, states, day, settings), settings, quality)
+        _publish(report, told, day, _sources(table, states, day, settings), settings, quality)
     write_file(folder / "schema.json", schema_path(table.key).read_text(encoding="utf-8"))
-    everything = lake.scan(table.key).filter(pl.col("section").is_in(["headline", "total"])).collect()
+    everything = told.headlines(map(date.fromisoformat, states[table.key]))
     for language in LANGUAGES:
         write_file(folder / language / "index.html", render_index(table.key, everything, language))
     _publish_home(settings.reports)
@@ -106,7 +109,7 @@ publish_cohorts = partial(publish_days, report=COHORT_REPORT)
 publish_years = partial(publish_days, report=YEAR_REPORT)
 
 
-def write_review(path: Path, rows: pl.DataFrame, first: date, last: date, language: str) -> None:
+def write_review(path: Path, rows: pl.DataFrame, first: date, last: date, language: str, *, k: int = LEAST) -> None:
     """Write a review of any range of days as one page to a file of the reader's choice.
 
     Args:
@@ -115,27 +118,27 @@ def write_review(path: Path, rows: pl.DataFrame, first: date, last: date, langua
         first: First day of the range.
         last: Last day of the range.
         language: One of ``settings.LANGUAGES``.
+        k: Of how many listeners everybody's page tells something, at least.
     """
     is_own = "listener_id" not in rows.columns or set(rows["listener_id"]) != {GLOBAL}
-    write_file(path, render_year(rows, first, last, language, is_own=is_own), mode=0o600 if is_own else 0o644)
+    write_file(path, render_year(rows, first, last, language, is_own=is_own, k=k), mode=0o600 if is_own else 0o644)
 
 
 def _publish(
     report: Report,
-    figures: pl.DataFrame,
+    told: "_Told",
     day: date,
     sources: Mapping[str, tuple[Provenance, ...]],
     settings: Settings,
     quality: "_QualityOfDays | None",
 ) -> None:
     folder = settings.reports / report.name
-    shown = figures.filter(pl.col("day").is_between(day - timedelta(days=report.days_before), day))
-    own = shown.filter(pl.col("day") == day)
+    own = told.of(day)
     found = None
     if quality:
         sources = {**sources, **quality.sources}
         found = quality.of(day)
-    page = Page(shown, day, sources, found)
+    page = Page(pl.concat([*told.before(day), own]), day, sources, found, told.disclosure(day))
     for language in LANGUAGES:
         write_file(folder / language / f"{day}.html", report.render(page, language))
     write_file(folder / f"{day}.json", write_json(report.table.key, own, day, sources))
@@ -144,6 +147,49 @@ def _publish(
 
 def _last_written(folder: Path, day: date) -> Path:
     return folder / f"{day}.csv"
+
+
+class _Told:
+    """What may be told of each day: of the days that are published now by counting who is behind it, of others what they told.
+
+    Every page goes through here: what it may not tell of a day no trend, list or file tells either.
+    """
+
+    def __init__(self, lake: Lake, report: Report, settings: Settings, days: Sequence[date]) -> None:
+        self._lake, self._report, self._settings = lake, report, settings
+        rows = lake.scan(report.table.key, first=days[0], last=days[-1]).filter(pl.col(DAY).is_in(list(days))).collect()
+        self._shown = {day: self._protect(day, rows.filter(pl.col(DAY) == day)) for day in days}
+
+    def _protect(self, day: date, rows: pl.DataFrame) -> Shown:
+        k, key = self._settings.k_anonymity, self._report.table.key
+        return protect(key, rows, count_support(key, rows, self._read, day), k) if k > 1 else Shown(rows, 0)
+
+    def _read(self, key: str, first: date | None, last: date | None) -> pl.LazyFrame:
+        return self._lake.scan(key) if first is None else self._lake.scan(key, first=first, last=last)
+
+    def of(self, day: date) -> pl.DataFrame:
+        """The rows of a day; none where nothing was published of it."""
+        if day not in self._shown:
+            self._shown[day] = Shown(self._published(day), 0)
+        return self._shown[day].figures
+
+    def _published(self, day: date) -> pl.DataFrame:
+        path = self._settings.reports / self._report.name / f"{day}.json"
+        rows = read_json(path.read_text(encoding="utf-8")) if path.exists() else []
+        return pl.DataFrame([{DAY: day, **row} for row in rows], schema=self._report.table.schema)
+
+    def before(self, day: date) -> list[pl.DataFrame]:
+        """The rows of the earlier days that a page shows."""
+        return [self.of(day - timedelta(days=ago)) for ago in range(self._report.days_before, 0, -1)]
+
+    def disclosure(self, day: date) -> Disclosure | None:
+        """What a page says of it."""
+        k = self._settings.k_anonymity
+        return Disclosure(k, self._shown[day].left_out) if k > 1 else None
+
+    def headlines(self, days: Iterable[date]) -> pl.DataFrame:
+        """The large numbers of days."""
+        return pl.concat([self.of(day).filter(pl.col("section").is_in(["headline", "total"])) for day in sorted(days)])
 
 
 def _publish_home(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What lies in the folder of reports after a run, and that writing it costs little."""
 
+import dataclasses
 import json
 import os
 import stat
@@ -36,6 +37,12 @@ PUBLISH: dict[str, Callable[..., None]] = {
     "reports/year_in_review": publish_years,
 }
 each_report = pytest.mark.parametrize("key", list(PUBLISH))
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """These figures have no plays behind them: everything is told. What else may be is for ``test_disclosure.py``."""
+    return dataclasses.replace(settings, k_anonymity=1)
 
 
 def _make(lake: Lake, key: str, *days: date, name: str = "Song") -> None:

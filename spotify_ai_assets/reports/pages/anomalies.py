@@ -59,6 +59,7 @@ def render_anomalies(page: Page, language: str) -> str:
         "anomalies.html",
         notation,
         page.sources,
+        disclosure=page.disclosure,
         page=day.isoformat(),
         day=day,
         previous=versus[0] if (versus[0], "plays") in history else None,

@@ -46,6 +46,7 @@ def render_day(page: Page, language: str) -> str:
         "daily_listening.html",
         notation,
         page.sources,
+        disclosure=page.disclosure,
         page=day.isoformat(),
         day=day,
         previous=versus[0] if (versus[0], "plays") in history else None,

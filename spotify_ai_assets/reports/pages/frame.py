@@ -90,12 +90,27 @@ class Page:
         day: The day, the Sunday of the week, or the last day of the month.
         sources: What is behind the numbers.
         quality: Counts of intake and checks, for the page that shows them.
+        disclosure: What was left out, where something may be.
     """
 
     figures: pl.DataFrame
     day: date
     sources: Sources = field(default_factory=dict)
     quality: Quality | None = None
+    disclosure: "Disclosure | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What a page does not tell.
+
+    Attributes:
+        smallest: Least number of listeners that something is told of.
+        left_out: How many rows were left out or lost values.
+    """
+
+    smallest: int
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +337,7 @@ def render(template: str, notation: Notation, sources: Sources, **values: Any) -
             notation=notation,
             language=language,
             languages=values.pop("languages", LANGUAGES),
+            disclosure=values.pop("disclosure", None),
             place=partial(name_place, notation=notation),
             platform=partial(name_platform, language=language),
             genre=partial(name_genre, language=language),

@@ -69,6 +69,7 @@ def render_week(page: Page, language: str) -> str:
         "weekly_trends.html",
         notation,
         page.sources,
+        disclosure=page.disclosure,
         page=day.isoformat(),
         first=day - timedelta(days=6),
         day=day,

@@ -10,9 +10,12 @@ from spotify_ai_assets.contracts import DAY
 from spotify_ai_assets.listening.contracts import GLOBAL
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.reports.charts import Layer, draw_columns
+from spotify_ai_assets.reports.contracts import YEAR_IN_REVIEW
+from spotify_ai_assets.reports.disclosure import protect
 from spotify_ai_assets.reports.figures import lists
 from spotify_ai_assets.reports.notation import Notation
 from spotify_ai_assets.reports.pages.frame import Bar, Headline, Page, isolated, make_bars, make_headline, name_genre, render
+from spotify_ai_assets.reports.support import behind_year
 from spotify_ai_assets.reports.year_in_review import tell_year
 
 _ASSET = "listening/year_in_review"
@@ -40,6 +43,7 @@ def render_review(page: Page, language: str) -> str:
         "year_in_review.html",
         notation,
         page.sources,
+        disclosure=page.disclosure,
         page=day.isoformat(),
         heading=notation.months(day.replace(month=1, day=1), day),
         day=day,
@@ -51,7 +55,7 @@ def render_review(page: Page, language: str) -> str:
     )
 
 
-def render_year(rows: pl.DataFrame, first: date, last: date, language: str, *, is_own: bool = True) -> str:
+def render_year(rows: pl.DataFrame, first: date, last: date, language: str, *, is_own: bool = True, k: int = 1) -> str:
     """Lay out one listener's own year, or any other range of days, as a page that stands alone.
 
     The document holds what one person heard: it is for them, and belongs in no shared folder. It names nobody.
@@ -62,6 +66,7 @@ def render_year(rows: pl.DataFrame, first: date, last: date, language: str, *, i
         last: Last day of the range.
         language: One of ``settings.LANGUAGES``.
         is_own: Whether the rows are one listener's; else they are everybody's.
+        k: Of how many listeners everybody's page tells something, at least.
 
     Returns:
         A whole HTML document that loads nothing else and links to nothing.
@@ -71,6 +76,8 @@ def render_year(rows: pl.DataFrame, first: date, last: date, language: str, *, i
     """
     notation = Notation(language)
     figures = tell_year(rows, last)
+    if not is_own:
+        figures = protect(YEAR_IN_REVIEW.key, figures, behind_year(figures), k).figures
     return render(
         "year_in_review.html",
         notation,
@@ -102,7 +109,7 @@ def _totals(figures: pl.DataFrame) -> dict[tuple[date, str], float | None]:
     found: dict[tuple[date, str], float | None] = {}
     for (day,), rows in figures.filter(pl.col("section") == "total").group_by(DAY):
         total = dict(rows.select("measure", "value").iter_rows())
-        total["hours_a_day"] = total["genuine_hours"] / total["days"] if total["days"] else None
+        total["hours_a_day"] = total["genuine_hours"] / total["days"] if total["days"] and total["genuine_hours"] is not None else None
         total["suspicious_share"] = 1 - total["genuine_streams"] / total["streams"] if total["streams"] else None
         found |= {(day, measure): value for measure, value in total.items()}
     return found
