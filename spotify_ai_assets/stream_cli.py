@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 streaming = typer.Typer(help=_("The stream of listens: the worker that takes them, and sending."), no_args_is_help=True)
 
+_FOLLOW_S = 1.0
+"""How long after a request to be forgotten listens of that person may still be taken."""
 _READER = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 
 
@@ -50,6 +52,7 @@ def stream_command(
     from spotify_ai_assets.recommendations.releases import open_releases
     from spotify_ai_assets.resources import open_lake
     from spotify_ai_assets.resources.stream import open_stream
+    from spotify_ai_assets.resources.suppression import Suppression
     from spotify_ai_assets.tables import TABLES
 
     settings, name = Settings.from_environment(), reader or socket.gethostname()
@@ -71,6 +74,7 @@ def stream_command(
             watch=lambda report: advance(_describe(report), report.messages),
             report=tell,
             until_empty=until_empty,
+            erased=Suppression(settings, pause_s=_FOLLOW_S).are_suppressed_pseudonyms,
         )
         total = worker.run(stop)
         tell.close()
@@ -92,6 +96,7 @@ def send_command(
     from spotify_ai_assets.recommendations.realtime.producing import Producer, Sent
     from spotify_ai_assets.resources import open_vault
     from spotify_ai_assets.resources.stream import open_stream
+    from spotify_ai_assets.resources.suppression import Suppression
 
     settings = Settings.from_environment()
     path = Path(source)
@@ -100,7 +105,8 @@ def send_command(
     total = Sent()
     with failing_in_words(), show_progress(as_json, _("Sending")) as advance:
         stream = open_stream(settings)
-        producer = Producer(stream, open_vault(settings), listener=listener or settings.listener)
+        erased = Suppression(settings, pause_s=_FOLLOW_S).is_suppressed
+        producer = Producer(stream, open_vault(settings), listener=listener or settings.listener, erased=erased)
         for sent in producer.send_lines(sys.stdin.buffer) if source == "-" else producer.send_file(path):
             total += sent
             advance("", total.rows)

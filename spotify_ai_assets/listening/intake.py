@@ -38,6 +38,12 @@ Progress = Callable[[str, int], None]
 Novelty = Callable[[Spool, date, pl.DataFrame], pl.DataFrame]
 """Gives those rows of a day of a file that are not among the stored ones of that day."""
 
+Erased = Callable[[Iterable[str]], set[str]]
+"""Gives those of some ids whose owners are to be forgotten."""
+
+ERASED = "erased_listener"
+"""Rule: a listen of somebody who is to be forgotten. Of it nothing is noted but this."""
+
 _REJECTED_ROWS = 500_000
 """At most so many rejections are written at once: a file may hold nothing else."""
 
@@ -125,6 +131,7 @@ class Intake:
         now: The present moment; listens after it are refused.
         origin: Which run imports.
         progress: Told how far it is.
+        erased: Gives those of some real ids whose owners are to be forgotten; their listens are refused and counted.
     """
 
     def __init__(
@@ -137,6 +144,7 @@ class Intake:
         now: datetime,
         origin: Origin | None = None,
         progress: Progress = lambda name, rows: None,
+        erased: Erased = lambda users: set(),
     ) -> None:
         self._lake = lake
         self._vault = vault
@@ -145,12 +153,15 @@ class Intake:
         self._now = now
         self._origin = origin or Origin()
         self._progress = progress
+        self._erased = erased
         self.touched: dict[str, set[date | None]] = {}
         """Tables and days that this intake changed."""
         self.digest = ""
         """SHA-256 of the file that was taken last; empty where it could not be opened."""
         self.listeners: set[str] = set()
         """Pseudonyms in the file that was taken last."""
+        self.holds_erased = False
+        """Whether the file that was taken last has listens of somebody who is to be forgotten: nothing of it may be kept."""
 
     # Files -------------------------------------------------------------------------------------------------------------
 
@@ -168,7 +179,7 @@ class Intake:
             ContractError: A reader of files gave rows that break their table's contract; nothing of that file is committed.
             TransientError: A lock, a commit race or the vault was lost; another try may succeed.
         """
-        name, self.digest, self.listeners = _printable(str(path)), "", set()
+        name, self.digest, self.listeners, self.holds_erased = _printable(str(path)), "", set(), False
         listener = listener or _listener_of(path) or self._listener
         reason = _refusal(path)
         if reason is None:
@@ -243,6 +254,10 @@ class Intake:
             is_bad = frame["user"].is_in(bad, nulls_equal=True)
             tally.refuse(frame.filter(is_bad)["row"], "bad_user_id")
             frame = frame.filter(~is_bad)
+        if gone := self._erased(frame["user"].unique()):
+            is_gone = frame["user"].is_in(list(gone))
+            tally.refuse(frame.filter(is_gone)["row"], ERASED)
+            frame, self.holds_erased = frame.filter(~is_gone), True
         rows = self._vault.pseudonymise(with_ids(frame), "user", "listener_id").with_columns(
             pl.col("country").fill_null(UNKNOWN_COUNTRY), day=pl.col("started_at").dt.date(), source=pl.lit(source)
         )

@@ -15,6 +15,7 @@ from spotify_ai_assets.listening.pictures import PICTURES as LISTENING_PICTURES
 from spotify_ai_assets.loading import asset_key, partition_metadata, schedule, sensor, show_partition
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.making import tell_place
+from spotify_ai_assets.resources.suppression import Suppression
 from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES as ALL_TABLES
@@ -42,6 +43,7 @@ def import_files(context: dg.OpExecutionContext) -> None:
         now=now,
         origin=claim(context),
         progress=landing.progress,
+        erased=Suppression(settings).is_suppressed,
     )
     counts = {"files": 0, "rows": 0, "stored": 0, "duplicate": 0, "rejected": 0}
     failed: list[str] = []
@@ -72,9 +74,10 @@ def _import_file(context: dg.OpExecutionContext, intake: Intake, landing: Landin
         for name in ("rows", "stored", "duplicate", "rejected"):
             counts[name] += getattr(report, name)
         context.log.info(f"{intake.digest[:12]}: {report.rows} rows, {report.stored} stored, {report.reason or 'complete'}")
-    if keeps and is_settled(reports):
+    may_keep = not intake.holds_erased
+    if keeps and may_keep and is_settled(reports):
         intake.note_kept(intake.digest)
-    landing.done(path, intake.digest, reports)
+    landing.done(path, intake.digest, reports, may_keep=may_keep)
 
 
 def _record(context: dg.OpExecutionContext, intake: Intake, lake) -> None:

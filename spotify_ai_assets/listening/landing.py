@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from spotify_ai_assets.errors import SettingsError
 from spotify_ai_assets.listening.intake import FileReport, Progress
-from spotify_ai_assets.settings import Settings
+from spotify_ai_assets.settings import Settings, secret
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -29,7 +29,8 @@ AUDIO = "audio"
 """The folder of the spool in which audio lands."""
 
 _CHUNK = 16 * 2**20
-_UNFINISHED = (".part", ".tmp", ".crdownload")
+UNFINISHED = (".part", ".tmp", ".crdownload")
+"""Ends of the names of files that somebody is still writing."""
 _LOG = logging.getLogger(__name__)
 
 Fingerprint = tuple[int, ...]
@@ -42,8 +43,11 @@ class Landing(Protocol):
         """The files to import, in order."""
         ...
 
-    def done(self, path: Path, digest: str, reports: Sequence[FileReport]) -> None:
-        """Told after everything of a file was committed; the digest is empty where it could not be opened."""
+    def done(self, path: Path, digest: str, reports: Sequence[FileReport], *, may_keep: bool = True) -> None:
+        """Told after everything of a file was committed; the digest is empty where it could not be opened.
+
+        What may not be kept, since somebody is in it who is to be forgotten, is neither kept nor quarantined.
+        """
         ...
 
     def progress(self, name: str, rows: int) -> None:
@@ -74,7 +78,7 @@ class GivenFiles:
         """The files to import, folders unfolded, in order; when an import is tried again, those that are left."""
         return [file for path in self.paths for file in list_files(path) if file not in self._done]
 
-    def done(self, path: Path, digest: str, reports: Sequence[FileReport]) -> None:
+    def done(self, path: Path, digest: str, reports: Sequence[FileReport], *, may_keep: bool = True) -> None:
         """Remember the reports; the file stays as it is."""
         self.reports.extend(reports)
         self._done.add(path)
@@ -112,7 +116,7 @@ class SpooledFiles:
         self._seen = {path: _fingerprint(path) for path in _landed(self.folder)}
         return list(self._seen)
 
-    def done(self, path: Path, digest: str, reports: Sequence[FileReport]) -> None:
+    def done(self, path: Path, digest: str, reports: Sequence[FileReport], *, may_keep: bool = True) -> None:
         """Remove, keep or quarantine a file whose records are committed.
 
         One that could not be opened, or has changed since it was listed, stays for the next import: somebody is still writing it.
@@ -121,13 +125,13 @@ class SpooledFiles:
         if not digest or _fingerprint(path) != self._seen[path]:
             return
         try:
-            self._clear(path, digest, reports)
+            self._clear(path, digest, reports, may_keep=may_keep)
         except OSError as error:
             _LOG.error("%s: was imported but cannot be moved out of the spool: %s", digest[:12], error.strerror)
 
-    def _clear(self, path: Path, digest: str, reports: Sequence[FileReport]) -> None:
-        if is_settled(reports):
-            if self.keep_days:
+    def _clear(self, path: Path, digest: str, reports: Sequence[FileReport], *, may_keep: bool) -> None:
+        if is_settled(reports) or not may_keep:
+            if self.keep_days and may_keep:
                 encrypt(path, self.kept / f"{digest}.fernet")
             path.unlink()
         else:
@@ -183,7 +187,7 @@ def list_files(folder: Path) -> list[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(parent, name) for name in names if not name.startswith(".") and not name.endswith(_UNFINISHED)]
+        paths = [Path(parent, name) for name in names if not name.startswith(".") and not name.endswith(UNFINISHED)]
         found += [path for path in paths if _may_be_file(path)]
     return sorted(found)
 
@@ -229,11 +233,11 @@ def encrypt(path: Path, target: Path) -> None:
     cipher = _cipher()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = target.with_suffix(".tmp")
-    with path.open("rb") as plain, unfinished.open("wb") as secret:
+    with path.open("rb") as plain, unfinished.open("wb") as sealed:
         while chunk := plain.read(_CHUNK):
-            secret.write(cipher.encrypt(chunk) + b"\n")
-        secret.flush()
-        os.fsync(secret.fileno())
+            sealed.write(cipher.encrypt(chunk) + b"\n")
+        sealed.flush()
+        os.fsync(sealed.fileno())
     unfinished.replace(target)
 
 
@@ -241,6 +245,6 @@ def _cipher() -> "Fernet":
     from cryptography.fernet import Fernet
 
     try:
-        return Fernet(os.environ.get(KEY_VARIABLE, ""))
+        return Fernet(secret(KEY_VARIABLE) or "")
     except ValueError:
         raise SettingsError(f"keeping landing files needs a Fernet key in {KEY_VARIABLE}") from None

@@ -19,7 +19,7 @@ from spotify_ai_assets.recommendations.placing import place_artists, place_track
 from spotify_ai_assets.recommendations.releases import keep_index
 from spotify_ai_assets.recommendations.serving.items import tabulate_items
 from spotify_ai_assets.recommendations.trainings import describer
-from spotify_ai_assets.recommendations.workshop import Workshop
+from spotify_ai_assets.recommendations.workshop import Workshop, publishes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -68,6 +68,7 @@ class Serving:
         return cls(entry.version, unpack(folder), _read_ids(folder))
 
 
+@publishes
 def index_tracks(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     """Place all tracks and keep a version of their index.
 
@@ -84,6 +85,7 @@ def index_tracks(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     return _keep(workshop, "track", ids, vectors[placed], basis, {"cold": float((placed >= len(serving.known)).sum())})
 
 
+@publishes
 def index_artists(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     """Place artists among their tracks and keep a version of their index.
 
@@ -112,6 +114,7 @@ def index_artists(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     return _keep(workshop, "artist", names.gather(placed).to_list(), vectors[placed], basis)
 
 
+@publishes
 def index_listeners(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     """Fold in all histories and keep a version of the index of listeners, the histories and the keys of recent plays with it.
 
@@ -134,6 +137,7 @@ def index_listeners(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     return _keep(workshop, "listener", ids, vectors[placed], basis, {"recent_plays": float(len(recent))}, served)
 
 
+@publishes
 def make_release(read: Inputs, workshop: Workshop) -> pl.DataFrame:
     """Pin what belongs together, and let it serve where its gate lets it.
 

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.training.workplace import Workplace
 
 if TYPE_CHECKING:
+    from spotify_ai_assets.making import Inputs
     from spotify_ai_assets.recommendations.releases import OpenedRelease, Releases
     from spotify_ai_assets.recommendations.serving.stock import Stock
+
+FORGETTING = "recommendations.forgetting"
+"""The lock that who publishes shares, and who forgets people or tracks holds alone."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -46,3 +53,14 @@ class Workshop(Workplace):
         folder = self.settings.data / "scratch" / "recommendations"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def publishes(make: "Callable[[Inputs, Workshop], Made]") -> "Callable[[Inputs, Workshop], Made]":
+    """A step that publishes models, indices or releases: never while somebody is being forgotten from them."""
+
+    @wraps(make)
+    def apart(read: "Inputs", workshop: Workshop) -> Made:
+        with open_locks(workshop.settings).shared(FORGETTING):
+            return make(read, workshop)
+
+    return apart

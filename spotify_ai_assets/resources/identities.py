@@ -131,6 +131,24 @@ class Vault:
         with self._transaction() as connection:
             return self._look_up(connection, "user_id", [user]).get(user)
 
+    def walk(self) -> Iterator[tuple[str, str]]:
+        """Everybody in the vault, real id and pseudonym: for those who must look at all of them, as after a restore.
+
+        Raises:
+            TransientError: The database does not answer.
+        """
+        from sqlalchemy import text
+
+        last = ""
+        while True:
+            statement = text(f"SELECT user_id, pseudonym FROM identities WHERE pseudonym > :last ORDER BY pseudonym LIMIT {_BATCH}")
+            with self._transaction() as connection:
+                found = [(user, pseudonym) for user, pseudonym in connection.execute(statement, {"last": last})]
+            if not found:
+                return
+            yield from found
+            last = found[-1][1]
+
     def count(self) -> int:
         """Number of people in the vault."""
         from sqlalchemy import text

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from spotify_ai_assets.resources.stream import TOPICS, Message, StreamError, Topic
+from spotify_ai_assets.resources.traceparent import parse, working
 
 KEY, GROUP = "spotify-ai:listens", "workers"
 _PIECE = 1000
@@ -25,6 +26,8 @@ _ABANDONED_S = 300.0
 """A message that is pending for so long belongs to a dead reader: a living one commits every half minute."""
 _LOOK_S = 30.0
 _FIRST = "0-0"
+_SENT_BY = "traceparent"
+"""The field of an entry that carries the trace of its sender."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -56,11 +59,12 @@ class RedisStream:
 
     def append(self, topic: Topic, bodies: Sequence[bytes]) -> None:
         """Send in few round trips; Redis answers when all of a piece is in its log."""
+        sent_by = (_SENT_BY, str(context)) if (context := working()) else ()
         with _talking():
             for start in range(0, len(bodies), _PIECE):
                 pipeline = self._client.pipeline(transaction=False)
                 for body in bodies[start : start + _PIECE]:
-                    pipeline.execute_command("XADD", self._key, "*", topic, body)
+                    pipeline.execute_command("XADD", self._key, "*", topic, body, *sent_by)
                 pipeline.execute()
 
     def read(self, count: int, wait_s: float) -> list[Message]:
@@ -94,6 +98,25 @@ class RedisStream:
         """Its length: what is acknowledged is not in it any more."""
         with _talking():
             return int(cast(int, self._client.execute_command("XLEN", self._key)))
+
+    def remove(self, is_doomed: Callable[[bytes], bool]) -> int:
+        """Take messages out of the stream, read or not; gives how many. One that a reader holds comes to it no second time."""
+        place, doomed = "-", list[str]()
+        while True:
+            with _talking():
+                found: Any = self._client.execute_command("XRANGE", self._key, place, "+", "COUNT", _PIECE)
+            entries = [(_text(each[0]), _pairs(each[1])) for each in found]
+            doomed += [name for name, fields in entries if any(map(is_doomed, fields.values()))]
+            if len(entries) < _PIECE:
+                break
+            place = f"({entries[-1][0]}"
+        try:
+            self.acknowledge(doomed)
+        except StreamError:
+            with _talking():  # nobody has ever read it: there is no group to acknowledge in
+                for start in range(0, len(doomed), _PIECE):
+                    self._client.execute_command("XDEL", self._key, *doomed[start : start + _PIECE])
+        return len(doomed)
 
     def scrub(self) -> None:
         """Have Redis write its files anew; it does so beside its other work."""
@@ -167,7 +190,8 @@ class RedisStream:
 def _message(place: str, fields: dict[bytes, bytes]) -> Message:
     accepted_at = datetime.fromtimestamp(int(place.partition("-")[0]) / 1000, UTC)
     topic = next((topic for topic in TOPICS if topic.encode() in fields), "")
-    return Message(place, topic, fields.get(topic.encode(), b""), accepted_at)
+    sent_by = parse(fields.get(_SENT_BY.encode(), b"").decode(errors="replace"))
+    return Message(place, topic, fields.get(topic.encode(), b""), accepted_at, sent_by)
 
 
 def _pairs(fields: Any) -> dict[bytes, bytes]:

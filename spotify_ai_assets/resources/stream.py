@@ -2,7 +2,7 @@
 
 At least once: what ``append`` has returned for is durable, and a message comes again until it is acknowledged, however its
 reader died. Whoever acts on messages must therefore be able to act twice. Messages hold pseudonyms, never real ids; those that
-are acknowledged are removed.
+are acknowledged are removed. Beside its body a message carries the trace that its sender worked for, where there is one.
 
 What is in a message belongs to ``recommendations/realtime/messages.py``.
 """
@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,13 +19,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from spotify_ai_assets.errors import TransientError
+from spotify_ai_assets.resources.durable_file import replace_file
 from spotify_ai_assets.resources.storage import sync_path
+from spotify_ai_assets.resources.traceparent import Context, parse, working
 from spotify_ai_assets.settings import Settings
 
 Topic = Literal["listen", "forget"]
 TOPICS: tuple[Topic, ...] = ("listen", "forget")
 _SCRATCH_S = 3600.0
 """Nobody takes an hour to write a file."""
+_UNFINISHED_S = 60.0
+"""And who takes a minute has died, if what is in the file must go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class Message:
         topic: What it tells: that somebody listened, or that somebody is to be forgotten.
         body: JSON; anything at all where a stranger wrote it.
         accepted_at: When the stream took it, UTC.
+        sent_by: What its sender worked for, where that was traced.
     """
 
     id: str
     topic: str
     body: bytes
     accepted_at: datetime
+    sent_by: Context | None = None
 
 
 class StreamError(TransientError):
@@ -125,7 +131,8 @@ class SpoolStream:
         if any(b"\n" in body for body in bodies):
             raise ValueError("a message of a spool is one line")
         self._make()
-        name = f"{time.time_ns():020}-{uuid.uuid4().hex[:12]}.{topic}"
+        sent_by = f"-{context}" if (context := working()) else ""
+        name = f"{time.time_ns():020}-{uuid.uuid4().hex[:12]}{sent_by}.{topic}"
         scratch = self._folder / f".{name}"
         with scratch.open("xb") as file:
             file.write(b"\n".join([*bodies, b""]))
@@ -163,6 +170,30 @@ class SpoolStream:
             with suppress(FileNotFoundError):  # it was acknowledged just now
                 waiting += (self._folder / name).read_bytes().count(b"\n")
         return waiting
+
+    def remove(self, is_doomed: Callable[[bytes], bool]) -> int:
+        """Take messages out that nobody has read yet, and what of them is half written; gives how many.
+
+        Raises:
+            StreamError: Another process reads.
+        """
+        self._hold()
+        removed = 0
+        for name in self._unread():
+            bodies = (self._folder / name).read_bytes().split(b"\n")[:-1]
+            kept = [body for body in bodies if not is_doomed(body)]
+            removed += len(bodies) - len(kept)
+            if not kept:
+                (self._folder / name).unlink()
+            elif len(kept) < len(bodies):
+                with replace_file(self._folder / name) as file:
+                    file.write(b"\n".join([*kept, b""]))
+        for path in self._folder.glob(".*-*"):
+            with suppress(FileNotFoundError):  # it was finished just now
+                is_left = path.stat().st_mtime < time.time() - _UNFINISHED_S
+                if is_left and any(map(is_doomed, path.read_bytes().split(b"\n"))):
+                    path.unlink()
+        return removed
 
     def scrub(self) -> None:
         """Remove what dead processes left half written; nothing is left of a file that was removed."""
@@ -205,7 +236,8 @@ class SpoolStream:
         stamp, topic = name.partition("-")[0], name.rpartition(".")[2]
         accepted_at = datetime.fromtimestamp(int(stamp) / 1e9, UTC) if stamp.isdigit() else datetime.now(UTC)
         bodies = (self._folder / name).read_bytes().split(b"\n")[:-1]
-        found = [Message(f"{name}:{number}", topic, body, accepted_at) for number, body in enumerate(bodies)]
+        sent_by = parse("-".join(name.rpartition(".")[0].split("-")[2:]))
+        found = [Message(f"{name}:{number}", topic, body, accepted_at, sent_by) for number, body in enumerate(bodies)]
         self._open[name] = {message.id for message in found}
         self._drop_empty(name)
         return found

@@ -8,12 +8,14 @@ after the other, and notes neither the user's name nor the script's path, as MLf
 """
 
 import os
+import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
@@ -148,6 +150,44 @@ class Tracking:
         if not (known := client.get_experiment_by_name(experiment)):
             return []
         return [run.info.run_id for run in client.search_runs([known.experiment_id], f"tags.`{tag}` = '{value}'")]
+
+    def remove(self, experiment: str, but: Collection[str] = ()) -> int:
+        """Remove an experiment's runs for good, deleted ones too: their figures, their files, and what a store keeps of deleted runs.
+
+        Args:
+            experiment: Its name; nothing happens where there is none.
+            but: Ids of runs that stay.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            PermanentError: A server keeps the store: only who runs it can sweep it, with ``mlflow gc``.
+        """
+        client = self._client()
+        if not (known := client.get_experiment_by_name(experiment)):
+            return 0
+        from mlflow.entities import ViewType
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        found, token = list[Any](), ""
+        while token is not None:
+            page = client.search_runs([known.experiment_id], run_view_type=ViewType.ALL, page_token=token or None)
+            found += [run.info for run in page if run.info.run_id not in but]
+            token = page.token or None
+        store: Any = client._tracking_client.store
+        if found and not hasattr(store, "_hard_delete_run"):
+            raise PermanentError("the server of MLflow keeps deleted runs; sweep it with mlflow gc")
+        for info in found:
+            if info.lifecycle_stage == "active":
+                client.delete_run(info.run_id)
+            if info.artifact_uri.startswith("file:"):
+                # A copied or restored store still names the folder that it was copied from, which is somebody else's.
+                shutil.rmtree(Path(unquote(urlsplit(self._files).path)) / experiment / info.run_id, ignore_errors=True)
+            else:
+                get_artifact_repository(info.artifact_uri).delete_artifacts()
+            store._hard_delete_run(info.run_id)
+        return len(found)
 
     def join(self, experiment: str, name: str, dagster_run_id: str) -> str:
         """The tracked run of a whole Dagster run: found by its tag, or made."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -41,11 +41,13 @@ class Batch:
         ids: The messages that are acknowledged afterwards, in their order; a record is numbered by its place here, from 1.
         rows: Rows of ``listening/events`` with their ``number``.
         refused: The rule that each refused record breaks, by its number.
+        traces: The traces that its messages were sent in.
     """
 
     ids: list[str] = field(default_factory=list)
     rows: list[pl.DataFrame] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
+    traces: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,6 +74,10 @@ class Batch:
     def listeners(self) -> set[str]:
         """Whose listens it holds."""
         return {listener for rows in self.rows for listener in rows["listener_id"].unique()}
+
+    def origin(self, committer: Origin) -> Origin:
+        """Who its commit is of: the committer, in the trace of the messages where they name one and no more."""
+        return replace(committer, trace_id=next(iter(self.traces))) if len(self.traces) == 1 else committer
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ class Batches:
                 self._write_journal(told())
             return new
 
-        self._lake.extend(EVENTS.key, incoming, new_rows, origin=self._origin, transaction=_transaction(EVENTS, digest))
+        self._lake.extend(EVENTS.key, incoming, new_rows, origin=batch.origin(self._origin), transaction=_transaction(EVENTS, digest))
         if whole.height or batch.refused:
             self._note(told())
         self._journal.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from spotify_ai_assets.catalog.ids import with_ids
 from spotify_ai_assets.errors import UnreadableFileError
 from spotify_ai_assets.listening.contracts import EVENTS, UNKNOWN_COUNTRY
 from spotify_ai_assets.listening.formats import Batch, Member, detect, explain, open_members
+from spotify_ai_assets.listening.intake import ERASED, Erased
 from spotify_ai_assets.recommendations.realtime.messages import SOURCE, encode, encode_forget
 from spotify_ai_assets.resources.identities import USER_ID, Vault
 from spotify_ai_assets.resources.stream import Stream, StreamError, Topic
@@ -60,6 +61,7 @@ class Producer:
         listener: Whose listens records hold that name nobody.
         clock: Tells the present; listens more than a day later are refused.
         patience_s: How long a stream that does not answer is tried again.
+        erased: Gives those of some real ids whose owners are to be forgotten; nothing of them is sent.
     """
 
     def __init__(
@@ -70,9 +72,10 @@ class Producer:
         listener: str = "local",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         patience_s: float = _PATIENCE_S,
+        erased: Erased = lambda users: set(),
     ) -> None:
         self._stream, self._vault, self._listener = stream, vault, listener
-        self._clock, self._patience_s = clock, patience_s
+        self._clock, self._patience_s, self._erased = clock, patience_s, erased
 
     def send(self, batch: Batch) -> Sent:
         """Send checked listens, durable when this returns.
@@ -90,6 +93,10 @@ class Producer:
         frame = users.filter(~pl.col("user").is_in(bad))
         if frame.height < users.height:
             refused["bad_user_id"] += users.height - frame.height
+        if gone := self._erased(frame["user"].unique()):
+            known = frame.height
+            frame = frame.filter(~pl.col("user").is_in(list(gone)))
+            refused[ERASED] += known - frame.height
         rows = self._vault.pseudonymise(with_ids(frame), "user", "listener_id").with_columns(
             pl.col("country").fill_null(UNKNOWN_COUNTRY), day=pl.col("started_at").dt.date(), source=pl.lit(SOURCE)
         )

@@ -10,7 +10,7 @@ Stream and store may be away for a while: the worker waits for them, without a l
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,6 +121,8 @@ class Worker:
         report: Given what was done since the last report. This and ``fold`` are called in threads of their own; their failures are
             logged and do not stop the worker.
         until_empty: Whether to stop when nothing is left to read.
+        erased: Gives those of some pseudonyms whose owners are to be forgotten, by the ledger of erasures: the live store's own
+            tombstones do not last for ever.
     """
 
     def __init__(
@@ -135,10 +137,11 @@ class Worker:
         watch: Callable[[Report], None] = lambda report: None,
         report: Callable[[Report], object] = lambda report: None,
         until_empty: bool = False,
+        erased: Callable[[Iterable[str]], set[str]] = lambda listeners: set(),
     ) -> None:
         self._stream, self._live, self._batches, self._clock = stream, live, batches, clock
         self._pace, self._fold, self._watch, self._report = pace or Pace(), fold, watch, report
-        self._until_empty = until_empty
+        self._until_empty, self._erased = until_empty, erased
         self._meter = LagMeter()
         self._waiting, self._since = Batch(), 0.0
         self._committing: Future[Committed] | None = None
@@ -212,7 +215,7 @@ class Worker:
         doomed = {message.id: decode_forget(message.body) if message.topic == "forget" else None for message in others}
         self._forget({listener for listener in doomed.values() if listener}, now)
         decoded = decode([message.body for message in listens], now)
-        if gone := self._persist(lambda: self._live.forgotten(decoded.rows["listener_id"].unique())):
+        if gone := self._gone(decoded.rows["listener_id"].unique().to_list()):
             decoded = decoded.refuse(gone, FORGOTTEN)
         plays = value_plays(decoded.rows)
         new = self._persist(lambda: self._live.put(plays, now))
@@ -220,9 +223,14 @@ class Worker:
         self._to_fold |= plays.keys()
         self._since = self._since if self._waiting else time.monotonic()
         self._waiting.add([message.id for message in listens], decoded)
+        self._waiting.traces |= {message.sent_by.trace_id for message in listens if message.sent_by}
         self._waiting.refuse_messages([place for place, listener in doomed.items() if not listener], BAD)
         self._waiting.ids += [place for place, listener in doomed.items() if listener]
         self._count(messages=len(messages), visible=new)
+
+    def _gone(self, listeners: Collection[str]) -> set[str]:
+        """Those of the listeners who are to be forgotten."""
+        return self._persist(lambda: self._live.forgotten(listeners)) | self._persist(lambda: self._erased(listeners))
 
     def _forget(self, listeners: Collection[str], now: datetime) -> None:
         if listeners:
@@ -249,7 +257,7 @@ class Worker:
         self._in_flight, self._waiting, self._is_urgent = self._waiting, Batch(), False
         batch = self._in_flight
         # Another worker may have been told to forget somebody since.
-        if gone := self._persist(lambda: self._live.forgotten(batch.listeners())):
+        if gone := self._gone(batch.listeners()):
             batch.refuse(gone, FORGOTTEN)
         self._committing = self._committer.submit(self._commit, batch)
 

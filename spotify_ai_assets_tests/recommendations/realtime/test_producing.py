@@ -114,3 +114,11 @@ def test_a_stream_that_is_away_is_tried_again_until_patience_ends(spool, setting
     monkeypatch.setattr(spool, "append", lambda *_: (_ for _ in ()).throw(StreamError("away")))
     with pytest.raises(StreamError):
         add(Producer(spool, open_vault(settings), clock=lambda: NOW, patience_s=0.0).send_lines(text(line(1))))
+
+
+def test_nothing_is_sent_of_somebody_who_is_to_be_forgotten(spool, settings):
+    producer = Producer(spool, open_vault(settings), clock=lambda: NOW, erased=lambda users: {"user-1"} & set(users))
+    sent = add(producer.send_lines(text(*(line(number) for number in range(9)))))
+    assert (sent.rows, sent.sent, dict(sent.refused)) == (9, 6, {"erased_listener": 3})
+    vault = open_vault(settings)
+    assert vault.find("user-1") is None and vault.find("user-2") and spool.waiting() == 6

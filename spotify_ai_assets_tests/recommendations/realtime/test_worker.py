@@ -222,3 +222,12 @@ def test_listeners_with_new_plays_are_folded_in_and_a_failure_of_it_stops_nothin
     pace = Pace(batch_s=0.2, read=1, wait_s=0.05, gather_s=0.0, fold_s=0.0)
     open_worker(spool, sqlite_live, lake, tmp_path, pace=pace, fold=fold).run()
     assert len(folded) >= 2 and set.union(*folded) == {listener(number) for number in range(7)}
+
+
+def test_who_the_ledger_knows_as_erased_is_refused_without_a_tombstone(spool, sqlite_live, lake: Lake, tmp_path: Path):
+    spool.append("listen", encode(listens(70)))
+    gone = {listener(3)}
+    total = open_worker(spool, sqlite_live, lake, tmp_path, erased=lambda some: gone.intersection(some)).run()
+    assert (total.stored, total.rejected, total.visible) == (60, 10, 60) and spool.waiting() == 0
+    assert listener(3) not in stored(lake)["listener_id"] and sqlite_live.plays(listener(3)) == []
+    assert lake.scan(REJECTED.key).collect()["rule"].unique().to_list() == ["forgotten_listener"]
