@@ -15,7 +15,7 @@ from spotify_ai_assets.loading import CONTRACT_CHECK, asset_key, partition_metad
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.lake import WHOLE, Lake, Recipe, State
-from spotify_ai_assets.runs import ONLY_STALE, bury_dead_runs, launch_tags, refusals
+from spotify_ai_assets.runs import ONLY_STALE, Heard, bury_dead_runs, launch_tags, listen, refusals
 from spotify_ai_assets.staleness import Ledger, Stale, plan, recipe_now
 from spotify_ai_assets.tables import TABLES
 
@@ -148,19 +148,31 @@ def _refused_last(instance: dg.DagsterInstance) -> set[str]:
 
 
 @sensor(minimum_interval_seconds=60, required_resource_keys={"lake"})
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fails runs whose process is gone, frees the pool slots that they hold, and records what they had committed."""
-    buried, told = settle_dead_runs(context.instance, context.resources.lake)
-    return dg.SkipReason(f"{buried} dead runs were failed, {told} partitions recorded" if buried or told else "no dead runs")
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Fails runs whose process is gone, frees the pool slots that they hold, and records what they had committed.
+
+    Of this host it sees the processes, a restart of the machine included; a run on another host is dead once its heart was silent
+    for some minutes. The daemon then tries it once more.
+    """
+    before = {run_id: Heard(*told) for run_id, told in json.loads(context.cursor or "{}").items()}
+    heard = listen(context.instance, before)
+    buried, told = settle_dead_runs(context.instance, context.resources.lake, heard)
+    words = f"{buried} dead runs were failed, {told} partitions recorded" if buried or told else "no dead runs"
+    return dg.SensorResult(skip_reason=words, cursor=json.dumps(heard))
 
 
-def settle_dead_runs(instance: dg.DagsterInstance, lake: Lake) -> tuple[int, int]:
+def settle_dead_runs(instance: dg.DagsterInstance, lake: Lake, heard: Mapping[str, Heard] | None = None) -> tuple[int, int]:
     """Fail the runs whose process is gone, and record what failed runs had committed.
+
+    Args:
+        instance: Where runs are recorded.
+        lake: What they commit to.
+        heard: What was heard of runs on other hosts.
 
     Returns:
         How many runs were failed, and how many partitions recorded.
     """
-    buried = bury_dead_runs(instance)
+    buried = bury_dead_runs(instance, heard)
     ended = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
     # The tag holds the run's own id, since a run that is tried again has the tags of its parent.
     unsettled = {run.run_id for run in instance.get_runs(ended, limit=50) if run.tags.get(_SETTLED) != run.run_id}

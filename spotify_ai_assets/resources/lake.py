@@ -278,6 +278,32 @@ class Lake:
                 table, files = self._open_to_write(contract, list(map(name_of, parts)))
         raise CommitConflictError(f"{key}: other writers won every race for a commit")
 
+    def drop(self, key: str, partitions: Iterable[Partition], *, origin: Origin | None = None) -> list[str]:
+        """Take partitions out of a table, all of them or none; their bytes go when vacuum finds that no kept version needs them.
+
+        Args:
+            key: The table's key.
+            partitions: The days or shards; ``None`` alone for the whole of a table that has none.
+            origin: Which run does it.
+
+        Returns:
+            The names of those that were there.
+
+        Raises:
+            CommitConflictError: Other writers won every race.
+        """
+        contract, names = self._contract(key), [name_of(partition) for partition in partitions]
+        if self.table(key) is None:
+            return []
+        with self._writing(contract, names) as (table, files):
+            for _ in range(_ATTEMPTS):
+                gone = sorted(set(files["partition"]))
+                states = {name: State("", 0, 0, Recipe(), origin or Origin(), 0.0, ()) for name in gone}
+                if not gone or lake_log.commit(self.storage, contract, table, [], tuple(files["path"]), states) is not None:
+                    return gone
+                table, files = self._open_to_write(contract, names)
+        raise CommitConflictError(f"{key}: other writers won every race for a commit")
+
     def append(self, key: str, frame: pl.DataFrame, *, transaction: str, origin: Origin | None = None) -> bool:
         """Add rows to a table that is not daily, exactly once per transaction.
 

@@ -156,10 +156,16 @@ def commit(
     except CommitFailedError:
         # An object store may take a commit and lose the answer; the repeated request then finds its own commit there.
         newest = DeltaTable(storage.uri(contract.key))
-        is_there = not storage.is_local and added[0].path in set(live_files(newest, contract)["path"])
+        live = set(live_files(newest, contract)["path"])
+        is_there = not storage.is_local and (added[0].path in live if added else live.isdisjoint(removed))
         return newest.version() if is_there else None
     storage.sync_log(contract.key, base + 1)  # the handle still shows the version that was read
     return base + 1
+
+
+def _is_done(added: set[str], removed: tuple[str, ...], live: set[str]) -> bool:
+    """Whether a commit that got no answer came about: files are never named twice, so its own tell."""
+    return bool(added & live) if added else not live.intersection(removed)
 
 
 def _metadata(contract: Table, states: Mapping[str, State]) -> dict[str, object]:

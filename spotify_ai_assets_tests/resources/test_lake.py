@@ -468,6 +468,13 @@ class LakeAgainstDict(RuleBasedStateMachine):
             self.whole[name] = value
             self.transactions.add(name)
 
+    @rule(days=st.sets(_days, max_size=3))
+    def drop(self, days):
+        there = sorted(day for day in days if day in self.days)
+        assert self.lake.drop("a/days", days) == [day.isoformat() for day in there]
+        for day in there:
+            del self.days[day]
+
     @rule(key=st.sampled_from(sorted(TABLES)), care=st.sampled_from(["vacuum", "forget_history", "mend", "reopen"]))
     def care(self, key, care):
         if care == "vacuum":
