@@ -20,6 +20,7 @@ from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.locale import translate
 from spotify_ai_assets.making import Inputs, Made, make_partitions
 from spotify_ai_assets.partitions import partitions_definition
+from spotify_ai_assets.resources.costs import Meter
 from spotify_ai_assets.resources.lake import Lake, State
 from spotify_ai_assets.resources.plots import Plot, plot_markdown, preview_markdown
 from spotify_ai_assets.runs import ONLY_STALE, claim
@@ -231,9 +232,10 @@ def _materialise(
         return make(inputs, *needed)
 
     try:
-        for each in make_partitions(table, from_inputs, partitions, lake, Ledger(lake.states), claim(context), only_stale=only_stale):
-            made.append(each)
-            _tell(context, table, each, len(made), len(partitions))
+        with Meter() as meter:
+            for each in make_partitions(table, from_inputs, partitions, lake, Ledger(lake.states), claim(context), only_stale=only_stale):
+                made.append(each)
+                _tell(context, table, each, len(made), len(partitions))
     except TransientError as error:
         raise dg.RetryRequested(max_retries=3, seconds_to_wait=2) from error
     if afterwards:
@@ -246,6 +248,7 @@ def _materialise(
             "partitions": len(made),
             "made": sum(each.written is not None for each in made),
             "rows": sum(each.written.state.rows for each in made if each.written),
+            **meter.figures(),
             **({"refused": dg.MetadataValue.json(dict(list(refused.items())[:10]))} if refused else {}),
         },
     )
