@@ -3,9 +3,12 @@
 import json
 import logging
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 
+from spotify_ai_assets.resources.redaction import open_redaction
+from spotify_ai_assets.resources.traceparent import as_trace, inherited, of_run, of_step
 from spotify_ai_assets.runs import trace_of
 from spotify_ai_assets.settings import Settings
 
@@ -20,9 +23,10 @@ class JsonLines(WatchedFileHandler):
         folder = Settings.from_environment().data / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder / "platform.jsonl", delay=True)
+        self._hide = open_redaction()
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as JSON, with the run, step, partition and trace that it belongs to."""
+        """One record as JSON, with the run, step, partition, trace and span that it belongs to; redacted as the last step."""
         meta = getattr(record, "dagster_meta", None) or {}
         tags = meta.get("job_tags") or {}
         line = {
@@ -36,7 +40,18 @@ class JsonLines(WatchedFileHandler):
         if partition := tags.get("dagster/partition") or "...".join(tags[name] for name in _RANGE if name in tags):
             line["partition"] = partition
         if run_id := meta.get("run_id"):
-            line["trace_id"] = trace_of(run_id, tags)
+            line |= _place(run_id, meta.get("step_key"), tags)
+        elif context := inherited():
+            line |= {"trace_id": context.trace_id, "span_id": context.span_id}
+        if event := meta.get("dagster_event"):
+            line["event"] = event.event_type_value
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(self._hide.all_of(line), ensure_ascii=False)
+
+
+def _place(run_id: str, step: str | None, tags: Mapping[str, str]) -> dict[str, str]:
+    """The trace and the span of a line: the step's, or the run's where it is none of a step."""
+    trace = trace_of(run_id, tags)
+    context = of_step(as_trace(trace), run_id, step) if step else of_run(as_trace(trace), run_id)
+    return {"trace_id": trace, "span_id": context.span_id}

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from spotify_ai_assets.resources.traceparent import child_environment
 from spotify_ai_assets.training.distributed import Ranks, joined
 from spotify_ai_assets.training.errors import LaunchError
 from spotify_ai_assets.training.fit import Fitted
@@ -150,7 +151,7 @@ def _variables() -> dict[str, str]:
     """The environment of the ranks: this package is found where it is found here, and an operation has one thread unless said."""
     package = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
-    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [package, inherited]))}
+    return {"OMP_NUM_THREADS": "1", **child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, [package, inherited]))}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

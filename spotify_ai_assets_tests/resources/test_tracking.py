@@ -1,4 +1,5 @@
 import multiprocessing
+import sqlite3
 import subprocess
 import sys
 import warnings
@@ -141,3 +142,22 @@ def test_nothing_is_imported_said_or_sent_before_or_while_it_tracks(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (folder / "mlruns").exists()
+
+
+def test_runs_are_removed_for_good_but_for_those_still_wanted_and_no_file_of_another_folder(tracking, folder):
+    ids = []
+    for number in range(3):
+        with tracking.run("to/forget", f"run {number}") as run:
+            run.log_text("what was learnt", "card.md")
+            run.tag({"number": str(number)})
+        ids.append(run.run_id)
+    elsewhere = folder / "elsewhere" / ids[0] / "artifacts"
+    elsewhere.mkdir(parents=True)
+    database = sqlite3.connect(folder / "mlflow" / "mlflow.db")
+    database.execute("update runs set artifact_uri = ? where run_uuid = ?", (elsewhere.as_uri(), ids[0]))
+    database.commit()
+    database.close()
+    assert tracking.remove("to/forget", [ids[2]]) == 2 and tracking.remove("to/forget", [ids[2]]) == 0 == tracking.remove("nothing")
+    assert elsewhere.exists(), "a copied store names the folder that it was copied from"
+    assert [path.name for path in (folder / "mlflow" / "files" / "to" / "forget").iterdir()] == [ids[2]]
+    assert tracking.find("to/forget", "number", "2") == [ids[2]] and tracking.find("to/forget", "number", "1") == []

@@ -1,7 +1,6 @@
 """The warm process that forks the children of the sandbox, seen from outside; ``worker.py`` is what runs in it."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.resources.traceparent import child_environment
 
 _START_SECONDS = 600
 """The first start after an installation compiles the kernels."""
@@ -54,7 +54,7 @@ class Nursery:
                     stdout=subprocess.DEVNULL,
                     stderr=told,
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | dict.fromkeys(_THREADS, "1"),
+                    env=child_environment() | dict.fromkeys(_THREADS, "1"),
                     start_new_session=True,  # a Ctrl-C in the terminal is this process's to handle
                 )
             try:
