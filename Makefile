@@ -30,7 +30,7 @@ test-all: install
 
 ui: install
 	@$(BIN)/dagster instance info >/dev/null
-	@$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	@$(BIN)/spotify-ai ui
 
 lint: install
 	@$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from spotify_ai_assets.errors import PermanentError, PlatformError
 from spotify_ai_assets.locale import translate as _
@@ -17,6 +18,8 @@ from spotify_ai_assets.training.registry import CHALLENGER, Entry, open_registry
 MODEL, VERSION = "spotify_ai/model", "spotify_ai/model_version"
 """Tags of these runs."""
 
+_MODEL_NAME, _VERSION = r"^[a-z0-9_]+/[a-z0-9_]+$", r"^[0-9A-Za-z_.-]+$"
+
 
 class Promotion(dg.Config):
     """Which version is to serve.
@@ -26,8 +29,8 @@ class Promotion(dg.Config):
         version: 16 hexadecimal digits, or an alias.
     """
 
-    model: str
-    version: str = CHALLENGER
+    model: str = Field(description=_("A model, such as audio/sound_model."), pattern=_MODEL_NAME, max_length=100)
+    version: str = Field(CHALLENGER, description=_("16 hexadecimal digits, or an alias."), pattern=_VERSION, max_length=64)
 
 
 class Rollback(dg.Config):
@@ -37,7 +40,7 @@ class Rollback(dg.Config):
         model: Such as ``audio/sound_model``.
     """
 
-    model: str
+    model: str = Field(description=_("A model, such as audio/sound_model."), pattern=_MODEL_NAME, max_length=100)
 
 
 @dg.op(required_resource_keys={"settings", "lake"})
@@ -91,7 +94,7 @@ def run_promotion(instance: dg.DagsterInstance, lake: Lake, settings: Settings, 
     Raises:
         PermanentError: It is not promoted; the message says why.
     """
-    return _run(promote_model, promote_version.name, {"model": model, "version": version}, instance, lake, settings)
+    return _run(promote_model, promote_version.name, Promotion, {"model": model, "version": version}, instance, lake, settings)
 
 
 def run_rollback(instance: dg.DagsterInstance, lake: Lake, settings: Settings, model: str) -> str:
@@ -103,10 +106,22 @@ def run_rollback(instance: dg.DagsterInstance, lake: Lake, settings: Settings, m
     Raises:
         PermanentError: There is none, or it is damaged.
     """
-    return _run(rollback_model, restore_version.name, {"model": model}, instance, lake, settings)
+    return _run(rollback_model, restore_version.name, Rollback, {"model": model}, instance, lake, settings)
 
 
-def _run(job: dg.JobDefinition, op: str, config: dict[str, str], instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> str:
+def _run(
+    job: dg.JobDefinition,
+    op: str,
+    kind: type[dg.Config],
+    config: dict[str, str],
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    settings: Settings,
+) -> str:
+    try:
+        kind(**config)
+    except ValueError:  # of which pydantic's are; they quote what was given
+        raise PermanentError("a model is named such as audio/sound_model, a version by 16 hexadecimal digits or an alias") from None
     result = job.execute_in_process(
         instance=instance,
         run_config={**QUIET, "ops": {op: {"config": config}}},
