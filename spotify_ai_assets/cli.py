@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spotify_ai_assets.access_cli import add_export
 from spotify_ai_assets.audio_cli import audio, print_audio
+from spotify_ai_assets.audit_cli import audit
+from spotify_ai_assets.backup_cli import add_backup
 from spotify_ai_assets.contracts import name_of
+from spotify_ai_assets.erasure_cli import add_erasure
 from spotify_ai_assets.experiments_cli import experiment
 from spotify_ai_assets.locale import translate as _
+from spotify_ai_assets.metrics_cli import add_health, metrics
 from spotify_ai_assets.models_cli import models
 from spotify_ai_assets.recommend_cli import add_commands
 from spotify_ai_assets.releases_cli import releases
+from spotify_ai_assets.scan_cli import add_scan
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.stream_cli import streaming
 from spotify_ai_assets.terminal import Json, err, failing_in_words, harmless, make_table, open_platform, out, print_json, show_progress
+from spotify_ai_assets.ui_cli import add_ui
+from spotify_ai_assets.upkeep_cli import add_upkeep
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +48,17 @@ app.add_typer(audio, name="audio")
 app.add_typer(models, name="models")
 app.add_typer(releases, name="releases")
 app.add_typer(experiment, name="experiment")
+app.add_typer(audit, name="audit")
 app.add_typer(streaming)
+app.add_typer(metrics, name="metrics")
+add_health(app)
 add_commands(app)
+add_upkeep(app)
+add_export(app)
+add_backup(app)
+add_erasure(app)
+add_ui(app)
+add_scan(app)
 
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help=_("First day; the first with listens unless given."))]
 To = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help=_("Last day; the last with listens unless given."))]
@@ -205,7 +222,7 @@ def review_command(
             progress=lambda since, until, done, total: advance(f"{since} – {until}", done, total),
         )
         if page:
-            write_review(page, found.rows, found.first, found.last, settings.language)
+            write_review(page, found.rows, found.first, found.last, settings.language, k=settings.k_anonymity)
     if as_json:
         print_json({"first": found.first, "last": found.last, "rows": found.rows.drop("listener_id").to_dicts()})
     else:

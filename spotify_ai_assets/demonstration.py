@@ -1,5 +1,5 @@
 """The demo: make a world, let its files land, run the whole graph, train its models, let late files land, make again what they touch,
-and recommend.
+recommend, back up, prove the backup, and forget a listener.
 
 The same jobs as in production do the work. A second run finds every listen known and every day up to date.
 """
@@ -21,11 +21,13 @@ from spotify_ai_assets.demo.scoring_audio import score_audio
 from spotify_ai_assets.demo.scoring_recommendations import planted_tastes, score_recommendations
 from spotify_ai_assets.demo.world import write_world
 from spotify_ai_assets.importing import run_import
+from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.listening.landing import AUDIO, open_landing
 from spotify_ai_assets.recommendation_runs import train_recommender
 from spotify_ai_assets.recommendations.workshop import Workshop
 from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.lake import Lake
+from spotify_ai_assets.runs import launch_tags
 from spotify_ai_assets.settings import Settings
 
 
@@ -83,6 +85,7 @@ def run_demo(
             )
         )
     advice = advise(instance, lake, Workshop(settings, watch=progress), seed, scale)
+    kept = keep(instance, lake, settings, seed, scale, progress)
     progress("checks", 0)
     checks = run_checks(defs(), instance)
     totals = lake.scan("listening/country_days").select(pl.sum("plays"), pl.sum("streams")).collect()
@@ -100,6 +103,7 @@ def run_demo(
         "rising_tracks": rising,
         **sound,
         **advice,
+        **kept,
         "partitions_made": outcomes[0].made,
         "partitions_made_for_late_files": outcomes[1].made,
         "refused": {key: days for outcome in outcomes for key, days in outcome.refused.items()},
@@ -178,6 +182,72 @@ def _show_listener(shelves: pl.DataFrame, interactions: pl.DataFrame, tastes: pl
         "listener": user,
         "taste": taste,
         "discovery": [{"track": names[row["track_id"]], "reason": row[f"reason_{language}"]} for row in mine.iter_rows(named=True)],
+    }
+
+
+def keep(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, seed: int, scale: float, progress: Callable[..., None]
+) -> dict[str, Any]:
+    """Back everything up, prove that it can be restored, forget a listener, look at the platform's health, and count the audit trail again.
+
+    Returns:
+        What was saved, how long it takes to be back, what the receipt of the erasure says, and whether the audit trail is whole.
+    """
+    from spotify_ai_assets.maintenance.backup.jobs import BACKUP, DRILL, backup_config, drill_config
+    from spotify_ai_assets.observability.audit.jobs import catch_up
+    from spotify_ai_assets.observability.audit.verification import export_heads, verify_chains
+    from spotify_ai_assets.resources.audit import open_audit, who_asks
+
+    progress("backup", 0)
+    run_job(instance, BACKUP, {}, launch_tags(), config=backup_config(dry_run=False, engine="installed"))
+    progress("drill", 0)
+    run_job(instance, DRILL, {}, launch_tags(), config=drill_config("latest"))
+    progress("erasure", 0)
+    erased = forget_one(instance, lake, settings, seed, scale)
+    run_job(instance, "check_health", {"lake": lake, "settings": settings}, launch_tags())
+    audit = open_audit(settings)
+    catch_up(instance, lake, settings)
+    export_heads(settings, who_asks())
+    saved, drilled = (record.body["figures"] if (record := audit.newest(action)) else {} for action in ("backed_up", "drilled"))
+    return {
+        "backup": {name: saved.get(name) for name in ("engine", "files", "bytes", "added_bytes", "seconds")},
+        "drill": {name: drilled.get(name) for name in ("rto_s", "rpo_s", "tables", "rows")},
+        "erasure": erased,
+        "audit": {"records": audit.head().sequence, "broken": verify_chains(settings)},
+    }
+
+
+def forget_one(instance: dg.DagsterInstance, lake: Lake, settings: Settings, seed: int, scale: float) -> dict[str, Any]:
+    """Forget the demo listener who played least; whom an earlier run of the demo forgot stays forgotten.
+
+    Returns:
+        What was removed, what was read afterwards, and where the receipt lies.
+    """
+    from spotify_ai_assets.maintenance.erasure.cases import read_cases
+    from spotify_ai_assets.maintenance.erasure.jobs import ERASURE, erasure_config
+    from spotify_ai_assets.maintenance.erasure.machine import Tools
+    from spotify_ai_assets.maintenance.erasure.receipts import folder_of
+    from spotify_ai_assets.resources.audit import open_ledger
+
+    vault = open_vault(settings)
+    if not read_cases(open_ledger(settings)):
+        known = {pseudonym: user for user in planted_tastes(seed, scale) if (pseudonym := vault.find(user))}
+        plays = lake.scan("listening/plays").filter(pl.col("listener_id").is_in(list(known))).group_by("listener_id").len()
+        least = plays.sort("len", "listener_id").select("listener_id").head(1).collect()
+        if least.is_empty():
+            return {}
+        Tools(settings, lake, vault, instance).desk.accept(known[least.item()])
+    run_job(instance, ERASURE, {}, launch_tags(), config=erasure_config(dry_run=False))
+    case = read_cases(open_ledger(settings))[-1]
+    scanned = case.figures("scanned")
+    return {
+        "request": case.request,
+        "state": case.state,
+        "seconds": round(sum(float(record.body.get("figures", {}).get("seconds", 0)) for record in case.records), 1),
+        "files_read": scanned.get("files"),
+        "bytes_read": scanned.get("bytes"),
+        "hits": scanned.get("hits"),
+        "receipt": str(folder_of(settings) / f"{case.request}.json"),
     }
 
 

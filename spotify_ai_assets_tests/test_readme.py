@@ -143,7 +143,7 @@ def test_the_picture_is_the_graph() -> None:
     assert drawn == {(reads.key, key) for key, table in TABLES.items() for reads in table.reads if reads.key != key}
     landed = {
         name
-        for names in re.findall(r"^\s*(?:import_landing|audio_intake|block) --> (.*)$", picture, re.MULTILINE)
+        for names in re.findall(r"^\s*(?:import_landing|audio_intake|block|keeping) --> (.*)$", picture, re.MULTILINE)
         for name in names.split(" & ")
     }
     assert {keys[node] for node in landed} == {key for key, table in TABLES.items() if not table.reads}
