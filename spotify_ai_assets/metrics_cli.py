@@ -43,7 +43,8 @@ def serve(
 
         with Endpoint(exporter.show, tell_health, host, port, is_public=public) as endpoint:
             exporter.show()  # reads once what is slow, so that the first scrape need not wait
-            err.print(_("Serving on http://{host}:{port}/metrics").format(host=host, port=endpoint.port), highlight=False, soft_wrap=True)
+            name = f"[{host.strip('[]')}]" if ":" in host else host
+            err.print(_("Serving on http://{host}:{port}/metrics").format(host=name, port=endpoint.port), highlight=False, soft_wrap=True)
             try:
                 endpoint.serve_forever()
             except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES  # no pub
 from spotify_ai_assets.resources.audit import USER, user_name
 from spotify_ai_assets.resources.heartbeat import beats_of, keep_beating
 from spotify_ai_assets.resources.lake import Origin
-from spotify_ai_assets.resources.traceparent import TRACEPARENT, enter, launching, of_step, parse
+from spotify_ai_assets.resources.traceparent import TRACEPARENT, as_trace, enter, launching, of_step, parse
 from spotify_ai_assets.settings import ROOT
 
 # Stable features behind names that are still marked beta; each process would print these.
@@ -76,8 +76,8 @@ def claim(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Origin:
     """
     run = context.run
     trace = trace_of(run.run_id, run.tags)
-    enter(of_step(trace, run.run_id, context.get_step_execution_context().step.key))
-    noted = {TRACE: trace, **_launched_by(trace, run.tags), **process_tags(_worker(context.instance, run.run_id))}
+    enter(of_step(as_trace(trace), run.run_id, context.get_step_execution_context().step.key))
+    noted = {TRACE: trace, **_launched_by(as_trace(trace), run.tags), **process_tags(_worker(context.instance, run.run_id))}
     if any(run.tags.get(name) != value for name, value in noted.items()):
         context.instance.add_run_tags(run.run_id, noted)
     keep_beating(context.instance, run.run_id)

@@ -1,11 +1,12 @@
 """Settings from the environment: pure, validated, secrets by the name of their variable only."""
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from spotify_ai_assets.errors import SettingsError
 
@@ -39,6 +40,9 @@ SECRETS = (
 after its name; Amazon's and OpenTelemetry's are read by other libraries."""
 
 _PER_TEAM = ("SPOTIFY_AI_SENTRY_DSN_", "SPOTIFY_AI_PAGERDUTY_KEY_", "SPOTIFY_AI_SLACK_WEBHOOK_")
+
+_PASSWORD = re.compile(r"(pass(word|wd|phrase)?|pwd|secret|token|api_?key)$", re.IGNORECASE)
+"""How parameters of a URL end whose values are secret, such as libpq's ``password`` and ``sslpassword``."""
 
 _LONGEST_SECRET = 65_536
 _SHORTEST_SECRET = 8
@@ -180,8 +184,9 @@ def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None
 def secret_values(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The values that must appear nowhere: every secret, and the passwords within secret URLs, as written and decoded.
 
-    A value of fewer than eight characters is left out: to hide it everywhere would hide much that is not secret. So is a URL without
-    a password, such as that of a file. What cannot be read is left out too: whoever needs it says so.
+    A URL may hold a password before its host or among its parameters. A value of fewer than eight characters is left out: to hide it
+    everywhere would hide much that is not secret. So is a URL without a password, such as that of a file. What cannot be read is left
+    out too: whoever needs it says so.
     """
     found: set[str] = set()
     for name in {*SECRETS, *(each.removesuffix("_FILE") for each in environment if each.startswith(_PER_TEAM))}:
@@ -196,12 +201,19 @@ def _hidden_parts(value: str) -> set[str]:
         return {value}
     try:
         parts = urlsplit(value)
-        secrets = {parts.password or ""}
+        passwords = {parts.password or "", *_passwords_in(parts.query)} - {""}
     except ValueError:
         return {value}
+    secrets = set(passwords)
     if parts.scheme in ("http", "https"):  # such as a webhook: whoever knows its path may use it
         secrets |= {parts.username or "", *(part for part in (value, parts.path, parts.query) if len(part) >= _SHORTEST_SECRET_PATH)}
-    return secrets | {unquote(each) for each in secrets} | ({value} if parts.password else set())
+    return secrets | {unquote(each) for each in secrets} | {unquote_plus(each) for each in passwords} | ({value} if passwords else set())
+
+
+def _passwords_in(query: str) -> set[str]:
+    """The passwords among the parameters of a URL, as written: libpq, SQLAlchemy and Redis take some there."""
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return {told for name, _, told in pairs if _PASSWORD.search(unquote_plus(name))}
 
 
 def _positive(environment: Mapping[str, str], name: str, otherwise: int) -> int:

@@ -74,3 +74,24 @@ def test_the_values_to_hide_are_secrets_and_the_passwords_in_addresses() -> None
         hook,
         "/services/T000/B000/abcdefghij",
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("postgresql+psycopg2://db/vault?user=app&password=p%40ssword-9", {"p%40ssword-9", "p@ssword-9"}),
+        ("postgresql+psycopg2:///vault?host=db&sslpassword=of+the+key", {"of+the+key", "of the key"}),
+        ("redis://host/0?PASSWORD=of-the-broker", {"of-the-broker"}),
+        ("postgresql+psycopg2://app:before-it@db/vault?password=behind-it", {"before-it", "behind-it"}),
+        ("postgresql+psycopg2://db/vault?password=short", set()),
+    ],
+)
+def test_a_password_among_the_parameters_of_an_address_is_a_secret(url: str, hidden: set[str]) -> None:
+    assert secret_values({"SPOTIFY_AI_VAULT_URL": url}) == {url, *hidden}
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:///vault?sslmode=require&sslkey=/etc/client.key", "sqlite:////data/passwords.db?timeout=10000000"]
+)
+def test_other_parameters_of_an_address_are_no_secrets(url: str) -> None:
+    assert secret_values({"SPOTIFY_AI_VAULT_URL": url}) == frozenset()

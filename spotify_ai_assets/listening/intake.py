@@ -12,10 +12,11 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -35,17 +36,21 @@ from spotify_ai_assets.validation import require
 Progress = Callable[[str, int], None]
 """Told the file and the records read so far."""
 
-Novelty = Callable[[Spool, date, pl.DataFrame], pl.DataFrame]
-"""Gives those rows of a day of a file that are not among the stored ones of that day."""
-
 Erased = Callable[[Iterable[str]], set[str]]
 """Gives those of some ids whose owners are to be forgotten."""
 
 ERASED = "erased_listener"
 """Rule: a listen of somebody who is to be forgotten. Of it nothing is noted but this."""
 
+INTAKE_LOCK = "intake"
+"""Lock: shared by whoever imports, from the first byte of a file until it is out of the spool. An erasure that had it alone once since
+its request knows that no import under way can bring the person back afterwards."""
+
 _REJECTED_ROWS = 500_000
 """At most so many rejections are written at once: a file may hold nothing else."""
+
+_ROW = "row"
+"""Column of spooled listens: which record of the file each is; no part of the table."""
 
 _LISTENER_FOLDER = re.compile(r"listener=(.+)", re.DOTALL)
 _USER_ID = re.compile(USER_ID)
@@ -81,6 +86,22 @@ class FileReport:
     def as_json(self) -> dict[str, str | int | None]:
         """All fields by name."""
         return asdict(self)
+
+
+class _New(NamedTuple):
+    """What is new of a day of a file.
+
+    Attributes:
+        rows: Those that are not among the stored ones of that day.
+        refused: Numbers of the records that must not be stored after all.
+    """
+
+    rows: pl.DataFrame
+    refused: Sequence[int] = ()
+
+
+_Novelty = Callable[[Spool, date, pl.DataFrame], _New]
+"""Compares the rows of a day of a file with the stored ones of that day."""
 
 
 @dataclass(slots=True)
@@ -131,7 +152,8 @@ class Intake:
         now: The present moment; listens after it are refused.
         origin: Which run imports.
         progress: Told how far it is.
-        erased: Gives those of some real ids whose owners are to be forgotten; their listens are refused and counted.
+        erased: Gives those of some real ids whose owners are to be forgotten; their listens are refused and counted. Asked when they
+            are read, and again right before they are committed.
     """
 
     def __init__(
@@ -158,10 +180,15 @@ class Intake:
         """Tables and days that this intake changed."""
         self.digest = ""
         """SHA-256 of the file that was taken last; empty where it could not be opened."""
-        self.listeners: set[str] = set()
-        """Pseudonyms in the file that was taken last."""
+        self._owners: dict[str, str] = {}
+        """Real ids by pseudonym, of the file that was taken last: kept in memory only, to ask again about them."""
         self.holds_erased = False
         """Whether the file that was taken last has listens of somebody who is to be forgotten: nothing of it may be kept."""
+
+    @property
+    def listeners(self) -> set[str]:
+        """Pseudonyms in the file that was taken last."""
+        return set(self._owners)
 
     # Files -------------------------------------------------------------------------------------------------------------
 
@@ -179,7 +206,7 @@ class Intake:
             ContractError: A reader of files gave rows that break their table's contract; nothing of that file is committed.
             TransientError: A lock, a commit race or the vault was lost; another try may succeed.
         """
-        name, self.digest, self.listeners, self.holds_erased = _printable(str(path)), "", set(), False
+        name, self.digest, self._owners, self.holds_erased = _printable(str(path)), "", {}, False
         listener = listener or _listener_of(path) or self._listener
         reason = _refusal(path)
         if reason is None:
@@ -258,31 +285,45 @@ class Intake:
             is_gone = frame["user"].is_in(list(gone))
             tally.refuse(frame.filter(is_gone)["row"], ERASED)
             frame, self.holds_erased = frame.filter(~is_gone), True
-        rows = self._vault.pseudonymise(with_ids(frame), "user", "listener_id").with_columns(
+        named = with_ids(frame)
+        rows = self._vault.pseudonymise(named, "user", "listener_id").with_columns(
             pl.col("country").fill_null(UNKNOWN_COUNTRY), day=pl.col("started_at").dt.date(), source=pl.lit(source)
         )
-        self.listeners.update(rows["listener_id"].unique())
-        return rows.select(*EVENTS.schema)
+        self._owners.update(pl.DataFrame([rows["listener_id"], named["user"]]).unique().iter_rows())
+        return rows.select(*EVENTS.schema, _ROW)
 
-    def _new_listens(self, spool: Spool, day: date, present: pl.DataFrame) -> pl.DataFrame:
-        incoming = spool.rows(day)
+    def _gone(self, rows: pl.DataFrame) -> pl.Expr | None:
+        """Which rows are of somebody who is to be forgotten, ``None`` where none is: asked anew, since reading a file takes its time.
+
+        It is asked by real ids. Of somebody whom the vault did not know when the request came the ledger has no pseudonym, and this
+        import gave out the first.
+        """
+        owners = {self._owners[listener]: listener for listener in rows["listener_id"].unique()}
+        gone = [owners[user] for user in self._erased(owners)]
+        return pl.col("listener_id").is_in(gone) if gone else None
+
+    def _new_listens(self, spool: Spool, day: date, present: pl.DataFrame) -> _New:
+        read = spool.rows(day)
+        gone = self._gone(read)
+        refused = [] if gone is None else read.filter(gone)[_ROW].to_list()
+        incoming = (read if gone is None else read.filter(~gone)).drop(_ROW)
         if touches_midnight(incoming, day):
             # The same play may be stored, or come, under the day before or after; both days must then decide alike.
             eve, morrow = day - timedelta(days=1), day + timedelta(days=1)
             stored = self._lake.scan(EVENTS.key, first=eve, last=morrow)
-            coming = [spool.scan(near) for near in (eve, morrow) if spool.count(near)]
+            coming = [spool.scan(near).drop(_ROW) for near in (eve, morrow) if spool.count(near)]
             present = pl.concat([present, near_midnights(stored, day).collect()])
             incoming = pl.concat([incoming, *(near_midnights(rows, day).collect() for rows in coming)])
-        return keep_new(incoming, present).filter(pl.col(DAY) == day)
+        return _New(keep_new(incoming, present).filter(pl.col(DAY) == day), refused)
 
     def _take_charts(self, batches: Iterable[Batch], source: str, tally: _Tally) -> None:
         def entries(batch: Batch) -> pl.DataFrame:
             rows = with_ids(batch.frame.with_columns(recording_mbid=pl.lit(None, dtype=pl.String)))
             return rows.with_columns(source=pl.lit(source)).select(*CHART_ENTRIES.schema)
 
-        def new(spool: Spool, day: date, present: pl.DataFrame) -> pl.DataFrame:
+        def new(spool: Spool, day: date, present: pl.DataFrame) -> _New:
             incoming = spool.rows(day).unique(CHART_ENTRIES.primary_key, keep="first", maintain_order=True)
-            return incoming.join(present, on=CHART_ENTRIES.primary_key, how="anti")
+            return _New(incoming.join(present, on=CHART_ENTRIES.primary_key, how="anti"))
 
         self._store(CHART_ENTRIES, map(entries, batches), new, tally)
 
@@ -299,25 +340,30 @@ class Intake:
         tally.stored = sum(changed.values())
         tally.duplicate = rows.height - tally.stored
 
-    def _store(self, table: Table, frames: Iterable[pl.DataFrame], new_rows: Novelty, tally: _Tally) -> None:
+    def _store(self, table: Table, frames: Iterable[pl.DataFrame], new_rows: _Novelty, tally: _Tally) -> None:
         """Commit the new rows of a file to a daily table, all days at once, and count them."""
         counts: dict[date, tuple[int, int]] = {}
+        refused: dict[date, Sequence[int]] = {}
         with Spool(self._scratch) as spool:
             for rows in frames:
-                require(table, rows)  # a fault in a reader of files gets no further
+                require(table, rows.select(*table.schema))  # a fault in a reader of files gets no further
                 spool.add(rows)
-            tally.days = spool.close()
+            days = spool.close()
 
             def merge(day: date, present: pl.DataFrame) -> pl.DataFrame:
-                new = new_rows(spool, day, present)
-                counts[day] = new.height, spool.count(day) - new.height
+                new, refused[day] = new_rows(spool, day, present)
+                counts[day] = new.height, spool.count(day) - new.height - len(refused[day])
                 return pl.concat([present, new]) if new.height else present
 
-            if tally.days:
+            if days:
                 transaction = f"{table.key}:{tally.digest}"
-                written = self._lake.update(table.key, tally.days, merge, origin=self._origin, transaction=transaction)
+                written = self._lake.update(table.key, days, merge, origin=self._origin, transaction=transaction)
                 if changed := {day for day, result in written.items() if result.is_new}:
                     self.touched.setdefault(table.key, set()).update(changed)
+        if late := sorted(row for rows in refused.values() for row in rows):
+            tally.refuse(late, ERASED)
+            self.holds_erased = True
+        tally.days = [day for day in days if any(counts[day])]
         tally.stored = sum(stored for stored, _ in counts.values())
         tally.duplicate = sum(duplicate for _, duplicate in counts.values())
 

@@ -9,18 +9,22 @@ from spotify_ai_assets.catalog.pictures import PICTURES as CATALOG_PICTURES
 from spotify_ai_assets.contracts import name_of
 from spotify_ai_assets.errors import PlatformError, TransientError
 from spotify_ai_assets.listening.contracts import TABLES
-from spotify_ai_assets.listening.intake import Intake
+from spotify_ai_assets.listening.intake import INTAKE_LOCK, Intake
 from spotify_ai_assets.listening.landing import Landing, is_settled, what_landed
 from spotify_ai_assets.listening.pictures import PICTURES as LISTENING_PICTURES
 from spotify_ai_assets.loading import asset_key, partition_metadata, schedule, sensor, show_partition
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.making import tell_place
+from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.resources.suppression import Suppression
 from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES as ALL_TABLES
 
 PICTURES = {**CATALOG_PICTURES, **LISTENING_PICTURES}
+
+_WAIT_S = 3600.0
+"""How long an import waits for an erasure, which waits for the files that others are importing."""
 
 
 @dg.op(
@@ -68,6 +72,12 @@ def import_files(context: dg.OpExecutionContext) -> None:
 
 
 def _import_file(context: dg.OpExecutionContext, intake: Intake, landing: Landing, path: Path, keeps: bool, counts: dict[str, int]) -> None:
+    settings: Settings = context.resources.settings
+    with open_locks(settings, _WAIT_S).shared(INTAKE_LOCK):
+        _take_file(context, intake, landing, path, keeps, counts)
+
+
+def _take_file(context: dg.OpExecutionContext, intake: Intake, landing: Landing, path: Path, keeps: bool, counts: dict[str, int]) -> None:
     reports = intake.take(path)
     for report in reports:
         counts["files"] += 1

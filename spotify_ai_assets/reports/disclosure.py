@@ -5,8 +5,10 @@ what is missing from the total rests on k listeners again (complementary suppres
 Statistical Disclosure Control*, 2001, chapter 3). The same holds for what is suspicious within a row, which stands beside the
 whole and the genuine rest. The figures in the lake stay exact.
 
-What is compared is what stands on one page: whoever adds up a week of daily pages may find what the weekly page leaves out. Where
-groups are only counted, what is missing is taken to rest on as few listeners as these counts allow.
+What is compared is a list and its totals on one page. Across lists nothing is: an artist's number less those of the artist's tracks
+that the page lists is that of the tracks which it does not list, and may tell of fewer than k listeners; and whoever adds up a week of
+daily pages may find what the weekly page leaves out. Where groups are only counted, what is missing is taken to rest on as few
+listeners as these counts allow.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,6 +6,7 @@ a formula is left at its beginning.
 """
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ SCHEMAS = Path(__file__).parent / "schemas"
 FORMAT = 1
 """Version of the JSON documents; another major one would break their readers."""
 
+_HEAD = 512
+_K = re.compile(rb'\{\s*"format": \d+,\s*"report": "[a-z_/]+",\s*"day": "[0-9-]+",\s*"k_anonymity": (\d{1,9}),')
+"""How a document begins: what comes before its first name."""
+
 _FORMULA = r"^[\s\p{Cf}]*[=+\-@＝＋－＠|%]"
 _CONTROL = r"^[\t\r\n]"
 _UNPRINTED = r"[\p{Cc}\u202A-\u202E\u2066-\u2069]"
@@ -28,7 +33,7 @@ def schema_path(key: str) -> Path:
     return SCHEMAS / f"{key.partition('/')[2]}.json"
 
 
-def write_json(key: str, figures: pl.DataFrame, day: date, sources: Sources) -> str:
+def write_json(key: str, figures: pl.DataFrame, day: date, sources: Sources, k: int = 1) -> str:
     """The figures of a day with where they come from, as a JSON document that ``schemas/`` describes.
 
     Args:
@@ -36,11 +41,13 @@ def write_json(key: str, figures: pl.DataFrame, day: date, sources: Sources) -> 
         figures: Its rows of the day.
         day: The day.
         sources: The partitions behind them.
+        k: Of how many listeners they tell something, at least.
     """
     document: dict[str, Any] = {
         "format": FORMAT,
         "report": key,
         "day": day.isoformat(),
+        "k_anonymity": k,
         "sources": [
             {
                 "asset": part.asset,
@@ -63,6 +70,16 @@ def write_json(key: str, figures: pl.DataFrame, day: date, sources: Sources) -> 
 def read_json(text: str) -> list[dict[str, Any]]:
     """The figures of such a document, one per row, without their day."""
     return json.loads(text)["figures"]
+
+
+def read_k(path: Path) -> int:
+    """Of how many listeners a document tells something, at least; 0 where it does not say so, or is none."""
+    try:
+        with path.open("rb") as file:
+            told = _K.match(file.read(_HEAD))
+    except FileNotFoundError:
+        return 0
+    return int(told[1]) if told else 0
 
 
 def write_csv(figures: pl.DataFrame) -> str:

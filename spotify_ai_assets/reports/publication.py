@@ -8,7 +8,8 @@ How a page looks is in ``pages/``; which figures it shows in the module of each 
     <report>/<day>.json, <day>.csv        its figures
     <report>/schema.json                  what the JSON documents look like
 
-Nothing there is about fewer listeners than the settings say (``disclosure.py``); a listener's own year is written where its reader
+Nothing there is about fewer listeners than the settings say (``disclosure.py``): what was published when they said less, or nothing,
+is published anew at the next occasion, and nothing is taken from it until then. A listener's own year is written where its reader
 says (``write_review``).
 """
 
@@ -24,7 +25,7 @@ from spotify_ai_assets.contracts import DAY, Table
 from spotify_ai_assets.listening.contracts import GLOBAL
 from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, TABLES, WEEKLY_TRENDS, YEAR_IN_REVIEW
 from spotify_ai_assets.reports.disclosure import LEAST, Shown, protect
-from spotify_ai_assets.reports.documents import read_json, schema_path, write_csv, write_json
+from spotify_ai_assets.reports.documents import read_json, read_k, schema_path, write_csv, write_json
 from spotify_ai_assets.reports.files import write_file
 from spotify_ai_assets.reports.pages.anomalies import render_anomalies
 from spotify_ai_assets.reports.pages.cohorts import render_cohorts
@@ -75,7 +76,7 @@ REPORTS = {report.table.key: report for report in (DAILY_REPORT, WEEKLY_REPORT, 
 
 
 def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days: Iterable[date], report: Report = DAILY_REPORT) -> None:
-    """Write the pages and files of days whose figures were made, and of those that have none yet.
+    """Write the pages and files of days whose figures were made, of those that have none yet, and of those that tell too much.
 
     Args:
         lake: Holds the figures.
@@ -85,11 +86,14 @@ def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days:
         report: What is published.
     """
     table, folder = report.table, settings.reports / report.name
-    wanted = set(made) | {day for day in all_days if table.has(day) and not _last_written(folder, day).exists()}
+    outdated = _outdated(folder, settings.k_anonymity)
+    wanted = set(made) | outdated | {day for day in all_days if table.has(day) and not _is_published(folder, day)}
     if not wanted:
         return
     states = {key: lake.states(key) for key in [*dict.fromkeys(reads.key for reads in table.reads), table.key]}
     days = sorted(day for day in wanted if day.isoformat() in states[table.key])
+    for day in outdated.difference(days):
+        _withdraw(folder, day)
     if not days:
         return
     told = _Told(lake, report, settings, days)
@@ -141,12 +145,25 @@ def _publish(
     page = Page(pl.concat([*told.before(day), own]), day, sources, found, told.disclosure(day))
     for language in LANGUAGES:
         write_file(folder / language / f"{day}.html", report.render(page, language))
-    write_file(folder / f"{day}.json", write_json(report.table.key, own, day, sources))
-    write_file(_last_written(folder, day), write_csv(own))
+    write_file(folder / f"{day}.csv", write_csv(own))
+    # The last: it says under which k all of them are.
+    write_file(folder / f"{day}.json", write_json(report.table.key, own, day, sources, settings.k_anonymity))
 
 
-def _last_written(folder: Path, day: date) -> Path:
-    return folder / f"{day}.csv"
+def _is_published(folder: Path, day: date) -> bool:
+    return all((folder / f"{day}{suffix}").exists() for suffix in (".csv", ".json"))
+
+
+def _outdated(folder: Path, k: int) -> set[date]:
+    """The days that were published when fewer listeners than k were told of, or nobody said of how many."""
+    return {date.fromisoformat(path.stem) for path in folder.glob("[0-9]*.json") if read_k(path) < k} if k > 1 else set()
+
+
+def _withdraw(folder: Path, day: date) -> None:
+    """Remove what was published of a day that has no figures any more."""
+    pages = [folder / language / f"{day}.html" for language in LANGUAGES]
+    for path in (*pages, folder / f"{day}.csv", folder / f"{day}.json"):
+        path.unlink(missing_ok=True)
 
 
 class _Told:
@@ -174,8 +191,9 @@ class _Told:
         return self._shown[day].figures
 
     def _published(self, day: date) -> pl.DataFrame:
-        path = self._settings.reports / self._report.name / f"{day}.json"
-        rows = read_json(path.read_text(encoding="utf-8")) if path.exists() else []
+        path, k = self._settings.reports / self._report.name / f"{day}.json", self._settings.k_anonymity
+        is_told = path.exists() and (k < 2 or read_k(path) >= k)
+        rows = read_json(path.read_text(encoding="utf-8")) if is_told else []
         return pl.DataFrame([{DAY: day, **row} for row in rows], schema=self._report.table.schema)
 
     def before(self, day: date) -> list[pl.DataFrame]:

@@ -15,7 +15,6 @@ import dagster as dg
 
 BEAT_S = 60.0
 _PREFIX = "spotify_ai/beat/"
-_MOST_FAILURES = 5
 
 
 class Heart:
@@ -29,13 +28,13 @@ class Heart:
         self._beat_s = beat_s
         self._lock = threading.Lock()
         self._runs: dict[str, weakref.ref[dg.DagsterInstance]] = {}
-        self._failures: dict[str, int] = {}
         self._thread: threading.Thread | None = None
 
     def keep_beating(self, instance: dg.DagsterInstance, run_id: str) -> None:
         """Beat for a run at once and from now on, until it has ended; once more is no event."""
         with self._lock:
-            if run_id in self._runs and self._thread and self._thread.is_alive():
+            known = self._runs.get(run_id)
+            if known and known() is not None and self._thread and self._thread.is_alive():
                 return
             self._runs[run_id] = weakref.ref(instance)
             if not (self._thread and self._thread.is_alive()):  # none yet, or this process was forked from the one that has it
@@ -48,28 +47,29 @@ class Heart:
         while True:
             time.sleep(self._beat_s)
             for run_id, known in list(self._runs.items()):
-                if not self._goes_on(run_id, known()):
+                if not _goes_on(run_id, known()):
                     with self._lock:
-                        self._runs.pop(run_id, None)
-                        self._failures.pop(run_id, None)
+                        if self._runs.get(run_id) is known:  # not where it was given another instance meanwhile
+                            del self._runs[run_id]
             with self._lock:
                 if not self._runs:
                     self._thread = None
                     return
 
-    def _goes_on(self, run_id: str, instance: dg.DagsterInstance | None) -> bool:
-        """Beat for a run that has not ended; gives whether to go on."""
-        if instance is None:
+
+def _goes_on(run_id: str, instance: dg.DagsterInstance | None) -> bool:
+    """Beat for a run that has not ended; gives whether to go on.
+
+    A database that is away for long silences no heart: nothing would start it again, and the living run would be taken for dead.
+    """
+    if instance is None:
+        return False
+    with suppress(Exception):  # whatever a database raises that is away
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
             return False
-        try:
-            run = instance.get_run_by_id(run_id)
-            if run is None or run.is_finished:
-                return False
-            _beat(instance, run_id)
-            self._failures.pop(run_id, None)
-        except Exception:  # whatever a database raises that is away for a while, or was closed for good
-            self._failures[run_id] = self._failures.get(run_id, 0) + 1
-        return self._failures.get(run_id, 0) < _MOST_FAILURES
+        _beat(instance, run_id)
+    return True
 
 
 _HEART = Heart()

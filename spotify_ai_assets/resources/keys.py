@@ -6,6 +6,7 @@ only that key opens: backups, the link between an erased person and the ledger, 
 
 import base64
 import binascii
+import hmac
 import os
 import re
 import secrets
@@ -49,6 +50,16 @@ def open_key(settings: Settings, name: str, environment: Mapping[str, str] = os.
     except FileNotFoundError:
         _make(path)
         return _kept(path)
+
+
+def has_key(settings: Settings, name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the key of a purpose is there; asking makes none."""
+    return secret(f"SPOTIFY_AI_{name.upper()}_KEY", environment) is not None or os.path.lexists(settings.data / "keys" / f"{name}.key")
+
+
+def mark_key(key: bytes) -> str:
+    """What tells a key from others and leads back to none: 16 hexadecimal digits."""
+    return hmac.digest(key, b"spotify-ai: the mark of this key", "sha256").hex()[:16]
 
 
 def _parsed(text: str, variable: str) -> bytes:

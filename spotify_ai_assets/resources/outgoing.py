@@ -17,13 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from spotify_ai_assets.errors import PermanentError, TransientError
-
-if TYPE_CHECKING:
-    import requests
 
 LIMIT_BYTES = 1 << 20
 TIMEOUT_S = 10.0
@@ -34,6 +31,11 @@ _FOLLOWED = (301, 302, 303, 307, 308)
 _NO_URL = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_OLD_IPV4 = ipaddress.ip_network("::/96")
+"""IPv4 addresses as IPv6 wrote them first (RFC 4291, 2.5.5.1): no network routes them any more, a machine may take them for its own."""
+
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+_PRINTED = "".join(map(chr, range(0x21, 0x7F)))
 _CHUNK = 1 << 16
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -164,9 +166,19 @@ def judge(url: str, *, trusted: Iterable[str] = (), resolve: Resolve = socket.ge
     for address in found:
         if not _is_allowed(address, is_trusted):
             raise RefusedAddressError(f"{origin} is not a public address")
-    parts = urlsplit(url)
-    path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    return Destination(origin, path, tuple(dict.fromkeys(found)))
+    return Destination(origin, _path_of(urlsplit(url), origin), tuple(dict.fromkeys(found)))
+
+
+def _path_of(parts: SplitResult, origin: Origin) -> str:
+    """Path and query as a request line holds them: what is not ASCII in percent encoding, the rest as it was given.
+
+    Raises:
+        RefusedAddressError: They hold what has no such form.
+    """
+    try:
+        return quote(f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", safe=_PRINTED)
+    except UnicodeEncodeError:  # half a character
+        raise RefusedAddressError(f"a path that is no text: {origin}") from None
 
 
 def _is_allowed(address: Address, is_trusted: bool) -> bool:
@@ -180,8 +192,12 @@ def _is_allowed(address: Address, is_trusted: bool) -> bool:
         )
         if carried:
             return _is_allowed(carried, is_trusted)
+        if address in _OLD_IPV4 and int(address) > 1:
+            return is_trusted and _is_allowed(ipaddress.IPv4Address(int(address)), is_trusted)
         if address.teredo:
             return False
+        if address.is_site_local or address in _LOCAL_NAT64:
+            return is_trusted
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
     return address.is_global or (is_trusted and (address.is_loopback or address.is_private))
@@ -232,13 +248,17 @@ def send(
 
 def _follow(destination: Destination, location: str) -> Destination:
     origin = destination.origin
-    if _NO_URL.search(location):
-        raise RefusedAddressError(f"a redirect that is no plain URL: {origin}")
-    target = urljoin(f"{origin}{destination.path}", location)
+    # Headers are read byte by byte; one that is not ASCII is most likely UTF-8.
+    told = location.encode("latin-1", "replace").decode(errors="surrogateescape")
+    try:
+        if _NO_URL.search(told):
+            raise ValueError
+        target = urljoin(f"{origin}{destination.path}", told)
+    except ValueError:
+        raise RefusedAddressError(f"a redirect that is no plain URL: {origin}") from None
     if origin_of(target) != origin:
         raise RefusedAddressError(f"a redirect to another host: {origin}")
-    parts = urlsplit(target)
-    return Destination(origin, f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", destination.addresses)
+    return Destination(origin, _path_of(urlsplit(target), origin), destination.addresses)
 
 
 def _ask(destination: Destination, method: str, body: bytes | None, headers: Mapping[str, str], end: float, limit_bytes: int) -> Answer:
@@ -247,7 +267,7 @@ def _ask(destination: Destination, method: str, body: bytes | None, headers: Map
     try:
         with _connected(destination, end) as stream:
             connection.sock = stream
-            connection.request(method, destination.path, body, dict(headers))
+            _write(connection, origin, method, destination.path, body, headers)
             response = connection.getresponse()
             found = _read(response, limit_bytes, origin)
     except (OSError, http.client.HTTPException) as error:
@@ -255,6 +275,15 @@ def _ask(destination: Destination, method: str, body: bytes | None, headers: Map
     if time.monotonic() >= end:  # what was cut off at the deadline may look complete
         raise UnreachableError(f"{origin} did not answer in time")
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, found)
+
+
+def _write(
+    connection: http.client.HTTPConnection, origin: Origin, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> None:
+    try:
+        connection.request(method, path, body, dict(headers))
+    except ValueError:  # a header that no request can hold: its text must not be told
+        raise RefusedAddressError(f"a request with a header that cannot be sent: {origin}") from None
 
 
 def _read(response: http.client.HTTPResponse, limit_bytes: int, origin: Origin) -> bytes:
@@ -308,56 +337,3 @@ def _connect(destination: Destination, end: float) -> socket.socket:
             stream.settimeout(max(end - time.monotonic(), 0.001))
             return stream
     raise failure
-
-
-def open_session(trusted: Iterable[str] = (), *, limit_bytes: int = LIMIT_BYTES) -> "requests.Session":
-    """A session for libraries that send through ``requests``: each of its requests goes through the guard.
-
-    Args:
-        trusted: As of ``judge``.
-        limit_bytes: As of ``send``.
-
-    Returns:
-        A session that knows no other way out, no proxies and no ``.netrc``.
-    """
-    import requests
-    from requests.adapters import HTTPAdapter
-
-    told = tuple(trusted)
-
-    class Guard(HTTPAdapter):
-        """Sends through the guard what a session prepared."""
-
-        def send(self, request: requests.PreparedRequest, *_: object, timeout: Any = None, **__: object) -> requests.Response:
-            """One request; redirects are followed by the guard, so the session sees none of them."""
-            body = request.body.encode() if isinstance(request.body, str) else request.body
-            seconds = max(timeout) if isinstance(timeout, tuple) else timeout
-            try:
-                answer = send(
-                    str(request.url),
-                    method=str(request.method),
-                    body=body,  # type: ignore[arg-type]
-                    headers={name: str(value) for name, value in request.headers.items() if name.lower() not in _OWN_HEADERS},
-                    trusted=told,
-                    timeout_s=float(seconds or TIMEOUT_S),
-                    limit_bytes=limit_bytes,
-                )
-            except UnreachableError as error:
-                raise requests.ConnectionError(str(error), request=request) from None
-            response = requests.Response()
-            response.status_code = answer.status
-            response.headers.update(answer.headers)
-            response._content = answer.body  # the one place where a response keeps it
-            response.url, response.request = str(request.url), request
-            return response
-
-    session = requests.Session()
-    session.trust_env = False
-    session.max_redirects = 0
-    session.adapters.clear()
-    session.mount("https://", Guard())
-    session.mount("http://", Guard())
-    return session
-
-
-_OWN_HEADERS = ("accept-encoding", "connection", "content-length", "host", "transfer-encoding")

@@ -3,13 +3,14 @@
 The event log outlives whatever was killed, so traces and alerts are made of it and never within a run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import dagster as dg
 
 from spotify_ai_assets import errors
+from spotify_ai_assets.resources.texts import readable
 from spotify_ai_assets.runs import refusals
 
 Outcome = Literal["success", "failure", "skipped", "canceled", "unfinished"]
@@ -36,6 +37,11 @@ _READ = {
 }
 _TELLING = ("Failure",)
 """Errors beside the platform's own whose messages hold no values."""
+
+LOOK_BACK = 200
+"""How many places before the newest are looked at again: PostgreSQL shows an event late whose transaction took longer than the next."""
+
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,44 @@ class RunRecord:
     checked: tuple[Checked, ...] = ()
 
 
+class Follower:
+    """Goes through the ends of runs in their order, each once, also one that the database shows later than those after it.
+
+    Args:
+        instance: Whose event log.
+        cursor: What this was as a text after the tick before; nothing before the first.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, cursor: str | None) -> None:
+        self._instance = instance
+        told = {int(place) for place in (cursor or "").split(",") if place.isdecimal()}
+        self.newest = max(told, default=0)
+        """The newest place that was ever looked at, by the log that it is of."""
+        # A log that was restored, or lost its newest runs, gives its places once more.
+        is_of_this_log = self.newest <= (instance.event_log_storage.get_maximum_record_id() or 0)
+        self._done = told if is_of_this_log else set[int]()
+
+    def __iter__(self) -> Iterator[Ended]:
+        """The ends that are not done with, in their order."""
+        place = max(max(self._done, default=0) - LOOK_BACK, 0)
+        while page := runs_ended(self._instance, place, _PAGE):
+            yield from (each for each in page if each.place not in self._done)
+            place = page[-1].place
+
+    def is_again(self, ended: Ended) -> bool:
+        """Whether an end is of a place that was passed already: it may be late, or known."""
+        return ended.place <= self.newest
+
+    def finish(self, ended: Ended) -> None:
+        """Note that an end is done with."""
+        newest = max(ended.place, *self._done) if self._done else ended.place
+        self._done = {place for place in {*self._done, ended.place} if place >= newest - LOOK_BACK}
+
+    def __str__(self) -> str:
+        """The places that are done with, the newest first, as far back as is looked again: the cursor for the next tick."""
+        return ",".join(map(str, sorted(self._done, reverse=True)))
+
+
 def runs_ended(instance: dg.DagsterInstance, after: int, most: int) -> list[Ended]:
     """The runs that ended since a place of the event log, in the order in which they did.
 
@@ -198,7 +242,7 @@ def read_run(instance: dg.DagsterInstance, ended: Ended) -> RunRecord | None:
     run = record.dagster_run
     entries = [entry for entry in instance.all_logs(ended.run_id, of_type=_READ) if entry.dagster_event]
     starts = [entry.timestamp for entry in entries if entry.get_dagster_event().event_type == dg.DagsterEventType.RUN_START]
-    return RunRecord(
+    found = RunRecord(
         run_id=run.run_id,
         job=run.job_name,
         tags=dict(run.tags),
@@ -212,6 +256,7 @@ def read_run(instance: dg.DagsterInstance, ended: Ended) -> RunRecord | None:
         made=tuple(_made(entries)),
         checked=tuple(_checked(entries)),
     )
+    return readable(found)
 
 
 def _steps(entries: Sequence[dg.EventLogEntry], end: float) -> Iterable[Step]:

@@ -4,6 +4,9 @@ The ledger of erasures holds no id. It holds HMAC-SHA256 of real ids and of pseu
 list itself tells nobody who was erased; whoever meets an id can ask whether it is on the list. The kinds are kept apart: the same text
 as an id and as a pseudonym has two hashes.
 
+Requests are noted with a mark of that key. Where it was lost or is another one, everybody on the list would look like somebody new:
+then whoever asks is told so, and nothing may be taken in.
+
 Following the ledger costs one look at its head, or none for a second where that was asked for.
 """
 
@@ -14,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from spotify_ai_assets.errors import SettingsError
 from spotify_ai_assets.resources.audit import open_ledger
 from spotify_ai_assets.resources.chain import Chain
-from spotify_ai_assets.resources.keys import open_key
+from spotify_ai_assets.resources.keys import has_key, mark_key, open_key
 from spotify_ai_assets.settings import Settings
 
 Kind = Literal["user", "pseudonym"]
@@ -46,9 +50,15 @@ class Suppression:
         self._next = float("-inf")
         self._sequence = 0
         self._known: dict[Kind, set[str]] = {"user": set(), "pseudonym": set()}
+        self._marks: set[str] = set()
 
     def hash(self, kind: Kind, value: str) -> str:
-        """What stands for an id or a pseudonym: HMAC-SHA256 (RFC 2104) of its kind and itself, 64 hexadecimal digits."""
+        """What stands for an id or a pseudonym: HMAC-SHA256 (RFC 2104) of its kind and itself, 64 hexadecimal digits.
+
+        Raises:
+            SettingsError: The ledger has requests, and the key with which they were noted is not there, or is another one.
+            TransientError: The ledger does not answer.
+        """
         return hmac.digest(self._key, f"{kind}\0{value}".encode(errors="surrogatepass"), "sha256").hex()
 
     def is_suppressed(self, users: Iterable[str]) -> set[str]:
@@ -56,6 +66,7 @@ class Suppression:
 
         Raises:
             TransientError: The ledger does not answer; nothing may be taken in then.
+            SettingsError: The key of the ledger was lost or is another one; nothing may be taken in then either.
         """
         return self._among("user", users)
 
@@ -68,9 +79,15 @@ class Suppression:
         self._follow()
         return len(self._known["user"])
 
+    @property
+    def mark(self) -> str:
+        """What tells the key from others, to be noted with each request; errors as of ``hash``."""
+        return mark_key(self._key)
+
     def _among(self, kind: Kind, values: Iterable[str]) -> set[str]:
         self._follow()
         known = self._known[kind]
+        self._require_marks()
         return {value for value in values if self.hash(kind, value) in known} if known else set()
 
     def _follow(self) -> None:
@@ -81,6 +98,7 @@ class Suppression:
             self._sequence = record.sequence
             if record.kind == REQUESTED:
                 self._known["user"].add(record.body["user"])
+                self._marks |= {record.body["key_mark"]} if "key_mark" in record.body else set()
             self._known["pseudonym"].update(record.body.get("pseudonyms", ()))
         self._next = now + self._pause_s
 
@@ -95,4 +113,20 @@ class Suppression:
 
     @cached_property
     def _key(self) -> bytes:
-        return open_key(self._settings, "ledger")
+        self._follow()  # before the key: whoever noted a request had it then
+        if self._known["user"] and not has_key(self._settings, "ledger"):
+            raise SettingsError(
+                "the ledger has requests to be forgotten, and its key is not there: put keys/ledger.key back from where you keep keys, or"
+                " give it as SPOTIFY_AI_LEDGER_KEY; until then nobody of them would be recognised"
+            )
+        key = open_key(self._settings, "ledger")
+        self._require_marks(key)
+        return key
+
+    def _require_marks(self, key: bytes | None = None) -> None:
+        """Requests that were noted with another key cannot be told by this one."""
+        if self._marks and self._marks != {mark_key(key or self._key)}:
+            raise SettingsError(
+                "requests to be forgotten were noted in the ledger with another key than the present one: put back the one that"
+                " keys/ledger.key or SPOTIFY_AI_LEDGER_KEY held then; until then nobody of them would be recognised"
+            )

@@ -349,4 +349,24 @@ def test_what_is_long_over_is_forgotten(settings: Settings, server: Receiver, en
     with sqlite3.connect(open_incidents(settings)._path) as connection:
         counts = [connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("incidents", "deliveries", "occurrences")]
     connection.close()
-    assert counts == [1, 0, 0], "what is open stays"
+    assert counts == [1, 3, 0], "what is open stays, with who is to be told of its end"
+
+
+def test_a_delivery_that_cannot_be_made_is_given_up_and_holds_up_no_other(
+    settings: Settings, server: Receiver, environment: dict[str, str]
+) -> None:
+    def post(request: Request) -> Answer:
+        if b"odd" in request.body:
+            raise RecursionError
+        return Answer(200)
+
+    notices = [replace(FAILED, subject=f"run/{name}", title=name, occurrence=name) for name in ("odd", "even")]
+    told = tell(settings, *notices, environment=environment, now=NOW, post=post)
+    assert (told.sent, told.waiting) == (3, 0)
+    assert open_incidents(settings).figures().given_up == 3
+
+
+def test_half_a_character_is_told_by_its_number(settings: Settings, server: Receiver, environment: dict[str, str]) -> None:
+    tell(settings, replace(FAILED, title="\ud800", subject="run/\udfff", facts={"\ud800": "\ud800"}), environment=environment, now=NOW)
+    assert events(server)[0]["message"] == "\\ud800"
+    assert len(pages(server)) == len(messages(server)) == 1

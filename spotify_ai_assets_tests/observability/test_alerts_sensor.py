@@ -18,8 +18,9 @@ from spotify_ai_assets.observability.alerts import jobs as alerts_jobs
 from spotify_ai_assets.observability.alerts.incidents import open_incidents
 from spotify_ai_assets.observability.alerts.jobs import alerts
 from spotify_ai_assets.observability.alerts.troubles import RETRIED_BY, notices_of, partitions_of
+from spotify_ai_assets.resources import run_events
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.resources.run_events import Checked, RunRecord, Step, runs_ended
+from spotify_ai_assets.resources.run_events import Checked, Ended, Made, RunRecord, Step, runs_ended
 from spotify_ai_assets.runs import launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
@@ -49,7 +50,7 @@ def events(server: Receiver) -> list[dict[str, Any]]:
     return [json.loads(body.splitlines()[2]) for body in server.bodies("/api/7/envelope/")]
 
 
-def made_run(instance: dg.DagsterInstance, *, fails: bool, day: str = "2026-06-08", **tags: str) -> dg.DagsterRun:
+def made_run(instance: dg.DagsterInstance, *, fails: bool, day: str = "2026-06-08", name: str = "daily", **tags: str) -> dg.DagsterRun:
     """A real run that makes a day of plays, or fails to."""
 
     @dg.asset(key=asset_key(TABLES[PLAYS]), partitions_def=dg.DailyPartitionsDefinition("2026-06-01"))
@@ -57,7 +58,7 @@ def made_run(instance: dg.DagsterInstance, *, fails: bool, day: str = "2026-06-0
         if fails:
             raise ValueError("ada@example.org could not be read")
 
-    job = dg.Definitions([plays], jobs=[dg.define_asset_job("daily", [plays])]).resolve_job_def("daily")
+    job = dg.Definitions([plays], jobs=[dg.define_asset_job(name, [plays])]).resolve_job_def(name)
     told = {**launch_tags(), "dagster/partition": day, **tags}
     run_id = job.execute_in_process(instance=instance, tags=told, partition_key=day, raise_on_error=False).run_id
     run = instance.get_run_by_id(run_id)
@@ -97,6 +98,79 @@ def test_a_failed_run_is_one_event_and_one_incident_and_its_recovery_resolves_it
     assert len(events(server)) == 1
     assert len(server.bodies("/services/hook")) == 2
     assert b"ada@example.org" not in b"".join(server.bodies())
+
+
+def test_a_run_of_another_job_that_makes_what_was_missing_resolves_the_trouble(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, server: Receiver
+) -> None:
+    made_run(instance, fails=True)
+    cursor, _ = tick(instance, lake, settings)
+    made_run(instance, fails=False, name="backfill", day="2026-06-07")
+    cursor, _ = tick(instance, lake, settings, cursor)
+    assert pages(server) == [("trigger", "run/daily/2026-06-08")], "another day was made"
+    made_run(instance, fails=False, name="backfill")
+    tick(instance, lake, settings, cursor)
+    assert pages(server) == [("trigger", "run/daily/2026-06-08"), ("resolve", "run/daily/2026-06-08")]
+    assert "daily/2026-06-08 is well again" in server.bodies("/services/hook")[-1].decode()
+    assert open_incidents(settings).open() == []
+
+
+def test_a_run_whose_end_the_database_shows_late_is_told_all_the_same(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_run(instance, fails=True, day="2026-06-07")
+    made_run(instance, fails=True)
+    late, soon = runs_ended(instance, 0, 9)
+    shown = run_events.runs_ended
+    with monkeypatch.context() as hidden:
+        hidden.setattr(run_events, "runs_ended", lambda *wanted: [each for each in shown(*wanted) if each != late])
+        cursor, words = tick(instance, lake, settings)
+    assert cursor == str(soon.place)
+    assert words.startswith("1 runs")
+    cursor, words = tick(instance, lake, settings, cursor)
+    assert words.startswith("1 runs")
+    assert [key for _, key in pages(server)] == ["run/daily/2026-06-08", "run/daily/2026-06-07"]
+    assert tick(instance, lake, settings, cursor)[1].startswith("0 runs")
+
+
+def test_after_a_restore_of_the_event_log_what_is_new_is_told_and_what_is_known_is_not(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, server: Receiver
+) -> None:
+    made_run(instance, fails=True)
+    tick(instance, lake, settings)
+    made_run(instance, fails=True, day="2026-06-09")
+    cursor, _ = tick(instance, lake, settings, "999999,999990")
+    assert [key for _, key in pages(server)] == ["run/daily/2026-06-08", "run/daily/2026-06-09"]
+    assert tick(instance, lake, settings, cursor)[1].startswith("0 runs")
+
+
+def test_a_run_that_cannot_be_read_holds_up_nothing(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = made_run(instance, fails=True, day="2026-06-07")
+    made_run(instance, fails=True)
+    read = alerts_jobs.read_run
+
+    def unreadable(instance: dg.DagsterInstance, ended: Ended) -> RunRecord | None:
+        if ended.run_id == odd.run_id:
+            raise RecursionError
+        return read(instance, ended)
+
+    monkeypatch.setattr(alerts_jobs, "read_run", unreadable)
+    cursor, words = tick(instance, lake, settings)
+    assert words.startswith("2 runs were looked at, 1 of them could not be read;")
+    assert pages(server) == [("trigger", "run/daily/2026-06-08")]
+    assert tick(instance, lake, settings, cursor)[1].startswith("0 runs")
+
+
+def test_half_a_character_in_a_run_is_told_by_its_number(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, server: Receiver
+) -> None:
+    odd = instance.add_run(dg.DagsterRun("odd", status=dg.DagsterRunStatus.STARTED))
+    instance.report_run_failed(odd, "no answer of \ud800")
+    tick(instance, lake, settings)
+    (event,) = events(server)
+    assert event["extra"]["text"] == "no answer of \\ud800"
 
 
 def test_a_run_that_is_tried_again_is_told_only_if_that_does_not_come(
@@ -221,6 +295,35 @@ def test_a_range_is_each_of_its_days_or_shards() -> None:
     assert partitions_of(dict(zip(RANGE, ("a", "b"), strict=True))) == ("a", "b")
     assert partitions_of({"dagster/partition": "x"}) == ("x",)
     assert partitions_of({}) == ("",)
+
+
+def test_a_range_without_end_is_its_first_and_its_last_day() -> None:
+    for last, parts in (("2027-07-31", 400), ("2027-08-01", 2), ("9999-12-31", 2), ("2026-06-26", 2)):
+        found = partitions_of(dict(zip(RANGE, ("2026-06-27", last), strict=True)))
+        assert (len(found), found[0], found[-1]) == (parts, "2026-06-27", last)
+
+
+def test_what_a_run_has_to_make_good_is_the_tables_that_failed() -> None:
+    steps = (Step(PLAYS.replace("/", "__"), 2.0, 3.0, "failure"), Step("listening__sessions", 2.0, 3.0, "success"))
+    (notice,) = notices_of(record(steps=steps), owner_of, "http://ui")
+    assert notice.tables == (PLAYS,)
+    checking = Step("listening__plays_contract", 3.0, 4.0, "failure")
+    (notice,) = notices_of(record(steps=(checking,), checked=(replace(FAILED_CHECK, step=checking.key),)), owner_of, "http://ui")
+    assert notice.tables == (PLAYS,)
+    (notice,) = notices_of(record(steps=(*steps, Step("sweep", 2.0, 3.0, "failure"))), lambda key: "x" * ("/" in key), "http://ui")
+    assert notice.tables == ("", PLAYS), "an op is no table: no other run makes it good"
+    assert notices_of(record(), owner_of, "http://ui")[0].tables == ("",)
+    assert notices_of(record(assets=(PLAYS,)), owner_of, "http://ui")[0].tables == (PLAYS,)
+
+
+def test_what_a_run_has_made_is_its_tables_for_its_partitions_and_wholes() -> None:
+    steps = tuple(Step(name, 2.0, 3.0, "success") for name in ("listening__plays", "listening__imports"))
+    made = (Made("listening/imports", "", "listening__imports", 3.0), Made(PLAYS, "2026-06-08", "listening__plays", 3.0))
+    run = record(outcome="success", steps=steps, made=made, tags={"dagster/partition": "2026-06-08"})
+    (notice,) = notices_of(run, owner_of, "http://ui")
+    assert (notice.tables, notice.wholes) == ((PLAYS,), ("listening/imports",))
+    (notice,) = notices_of(replace(run, tags={}), owner_of, "http://ui")
+    assert (notice.tables, notice.wholes) == ((), ("listening/imports",))
 
 
 def test_a_cancelled_run_is_neither_a_trouble_nor_the_end_of_one() -> None:

@@ -1,8 +1,11 @@
 """The router's memory against a model: what is open is what failed and was not well since, and beginnings and ends take turns."""
 
 import itertools
+import sqlite3
 import tempfile
 from collections import defaultdict
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,3 +86,60 @@ def test_two_deliveries_have_two_ids(tmp_path: Path) -> None:
     for subject in ("run/a", "run/b"):
         incidents.note(Notice(subject, "t", is_healthy=False), DEFAULT_ROUTES, ["sentry", "slack"], NOW)
     assert len({delivery.event_id for delivery in incidents.take_due(NOW, 10)}) == 4
+
+
+def failed(*tables: str, parts: tuple[str, ...] = ("1",)) -> Notice:
+    return Notice("run/daily", "t", is_healthy=False, parts=parts, tables=tables)
+
+
+def made(*tables: str, parts: tuple[str, ...] = ("1",), wholes: tuple[str, ...] = ()) -> Notice:
+    return Notice("run/backfill", "t", is_healthy=True, parts=parts, tables=tables, wholes=wholes)
+
+
+def left(folder: Path, *notices: Notice) -> list[tuple[str, ...]]:
+    """The parts of the troubles that are open after some notices."""
+    incidents = Incidents(folder / "alerts.db")
+    for number, notice in enumerate(notices):
+        incidents.note(notice, DEFAULT_ROUTES, ["slack"], NOW + timedelta(seconds=number))
+    return [each.parts for each in incidents.open()]
+
+
+def test_other_runs_make_a_trouble_good_once_all_of_its_tables_and_parts_are_made(tmp_path: Path) -> None:
+    both = failed("a", "b", parts=("1", "2"))
+    assert left(tmp_path / "1", both, made("a", "b")) == [("2",)]
+    assert left(tmp_path / "2", both, made("a", parts=("1", "2")), made("b")) == [("2",)], "what one made is not forgotten"
+    assert left(tmp_path / "3", both, made("a", parts=("1", "2")), made(wholes=("b",))) == []
+    assert left(tmp_path / "4", both, made("c", parts=("1", "2"))) == [("1", "2")]
+    assert left(tmp_path / "5", both, made("a", "b"), failed("a", parts=("1",)), made("a")) == [("2",)]
+
+
+def test_what_is_no_table_is_made_good_by_its_own_job_alone(tmp_path: Path) -> None:
+    assert left(tmp_path, failed("", "a"), made("a", wholes=("a",))) == [("1",)]
+    assert left(tmp_path, replace(failed("a"), subject="run/x", tables=()), made("a")) == [("1",), ("1",)]
+    assert left(tmp_path, Notice("run/daily", "t", is_healthy=True, parts=("1",))) == [("1",)]
+
+
+def test_the_end_of_a_trouble_is_told_however_long_it_was_open(tmp_path: Path) -> None:
+    incidents = Incidents(tmp_path / "alerts.db")
+    incidents.note(failed("a"), DEFAULT_ROUTES, ["pagerduty"], NOW)
+    for delivery in incidents.take_due(NOW, 9):
+        incidents.settle(delivery, NOW)
+    later = NOW + timedelta(days=31)
+    incidents.expire(later)
+    incidents.note(made("a"), DEFAULT_ROUTES, ["pagerduty"], later)
+    assert [(each.channel, each.action) for each in incidents.take_due(later, 9)] == [("pagerduty", "resolve")]
+    for delivery in incidents.take_due(later + timedelta(hours=1), 9):
+        incidents.settle(delivery, later)
+    incidents.expire(later + timedelta(days=31))
+    with closing(sqlite3.connect(tmp_path / "alerts.db")) as database:
+        kept = [database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() for table in ("incidents", "deliveries", "missing")]
+    assert kept == [(0,), (0,), (0,)]
+
+
+def test_a_memory_from_before_tables_were_told_is_read_on(tmp_path: Path) -> None:
+    incidents = Incidents(tmp_path / "alerts.db")
+    incidents.note(failed("a"), DEFAULT_ROUTES, ["slack"], NOW)
+    with closing(sqlite3.connect(tmp_path / "alerts.db")) as database:
+        database.execute("DROP TABLE missing")
+    assert left(tmp_path, made("a")) == [("1",)]
+    assert left(tmp_path, failed("a"), made("a")) == []

@@ -18,12 +18,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from receivers import Receiver, receiving
 
 from spotify_ai_assets.errors import SettingsError
+from spotify_ai_assets.observability.traces import jobs as traces_jobs
 from spotify_ai_assets.observability.traces.jobs import traces
 from spotify_ai_assets.observability.traces.otlp import Collector, CollectorBusyError, collector_of, encode, export
-from spotify_ai_assets.observability.traces.spans import spans_of
+from spotify_ai_assets.observability.traces.spans import Span, spans_of
+from spotify_ai_assets.resources import run_events
 from spotify_ai_assets.resources.redaction import Redaction
 from spotify_ai_assets.resources.run_events import Made, RunRecord, Step, read_run, runs_ended
-from spotify_ai_assets.resources.traceparent import Context, of_run, of_step, parse, root
+from spotify_ai_assets.resources.traceparent import Context, child_environment, of_run, of_step, parse, root
 from spotify_ai_assets.runs import TRACE, bury_dead_runs, claim, launch_tags, trace_of
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -162,6 +164,19 @@ def test_a_trace_id_that_somebody_made_up_is_made_into_one(instance: dg.DagsterI
     assert len(sent(collecting)[0].trace_id) == 16
 
 
+def test_what_a_run_of_such_a_trace_starts_belongs_to_its_spans(instance: dg.DagsterInstance, collecting: Receiver) -> None:
+    run_id = made_run(instance, **{TRACE: "order 66"})
+    tick(instance)
+    step = next(span for span in sent(collecting) if span.name == "second")
+    assert parse(child_environment({})["TRACEPARENT"]) == Context(step.trace_id.hex(), step.span_id.hex())
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    told = parse(run.tags["otel/traceparent"])
+    assert told is not None
+    assert told.trace_id == step.trace_id.hex()
+    assert run.tags[TRACE] == "order 66"
+
+
 def test_what_a_busy_collector_does_not_take_comes_again_in_order(instance: dg.DagsterInstance, collecting: Receiver) -> None:
     for _ in range(2):
         made_run(instance)
@@ -181,6 +196,40 @@ def test_a_run_that_the_collector_refuses_does_not_hold_up_others(instance: dg.D
         made_run(instance)
     collecting.answers = [(400, {})]
     assert tick(instance)[1] == "2 runs were exported, 1 of them refused"
+
+
+def test_a_run_that_no_span_can_tell_of_does_not_hold_up_others(
+    instance: dg.DagsterInstance, collecting: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = made_run(instance)
+    made_run(instance)
+
+    def spans(run: RunRecord, trace: str) -> list[Span]:
+        if run.run_id == odd:
+            raise OverflowError("an integer of more than 64 bits")
+        return spans_of(run, trace)
+
+    monkeypatch.setattr(traces_jobs, "spans_of", spans)
+    cursor, words = tick(instance)
+    assert words == "2 runs were exported, 1 of them refused"
+    assert len({span.trace_id for span in sent(collecting)}) == 1
+    assert tick(instance, cursor)[1] == "no run has ended"
+
+
+def test_a_run_whose_end_the_database_shows_late_is_exported_and_no_other_again(
+    instance: dg.DagsterInstance, collecting: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        made_run(instance)
+    late = runs_ended(instance, 0, 9)[1]
+    with monkeypatch.context() as hidden:
+        hidden.setattr(run_events, "runs_ended", lambda *wanted: [each for each in runs_ended(*wanted) if each != late])
+        cursor, words = tick(instance)
+    assert words == "2 runs were exported"
+    cursor, words = tick(instance, cursor)
+    assert words == "1 runs were exported"
+    assert tick(instance, cursor)[1] == "no run has ended"
+    assert len({span.span_id for span in sent(collecting)}) == len(sent(collecting))
 
 
 def test_without_a_collector_nothing_is_exported_and_nothing_is_passed_over(

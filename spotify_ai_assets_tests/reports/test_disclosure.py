@@ -262,6 +262,44 @@ def make(lake: Lake, *days: date) -> None:
         lake.write(DAILY_LISTENING.key, figures, day, recipe=Recipe("9", {}), origin=Origin("run", "0" * 32))
 
 
+@pytest.mark.parametrize("earlier", [1, 5, None], ids=["everything", "under a smaller k", "before k was told"])
+def test_what_was_published_under_a_smaller_k_is_published_anew_and_feeds_no_page(
+    lake: Lake, settings: Settings, small_and_large: None, earlier: int | None
+):
+    few, gone = SUNDAY - timedelta(days=1), SUNDAY - timedelta(days=2)
+    folder = settings.reports / "daily_listening"
+    make(lake, few, SUNDAY)
+    with pytest.MonkeyPatch.context() as everything:
+        everything.setattr(publication, "protect", lambda _key, rows, _support, _k: Shown(rows, 0))
+        publish_days(lake, dataclasses.replace(settings, k_anonymity=earlier or 1), [few], [few])
+    assert "Song" in (folder / "en" / f"{few}.html").read_text()
+    if earlier is None:
+        path = folder / f"{few}.json"
+        path.write_text(path.read_text().replace(' "k_anonymity": 1,\n', ""))
+    for suffix in (".json", ".csv"):
+        (folder / f"{gone}{suffix}").write_text((folder / f"{few}{suffix}").read_text())
+
+    publish_days(lake, settings, [SUNDAY], [SUNDAY])
+
+    document = json.loads((folder / f"{few}.json").read_text())
+    assert document["k_anonymity"] == 10
+    assert not any(row["value"] for row in document["figures"])
+    assert "Song" not in (folder / "en" / f"{few}.html").read_text() + (folder / f"{few}.csv").read_text()
+    assert not list(folder.rglob(f"{gone}.*")), "it has no figures any more"
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("2*")}
+    publish_days(lake, settings, [], [few, SUNDAY])
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("2*")} == stamps, "once"
+
+
+def test_a_page_takes_nothing_from_a_day_that_was_published_under_a_smaller_k(lake: Lake, settings: Settings, small_and_large: None):
+    before = SUNDAY - timedelta(days=1)
+    make(lake, before, SUNDAY)
+    publish_days(lake, dataclasses.replace(settings, k_anonymity=1), [before], [before])
+    for k, is_told in ((1, True), (10, False)):
+        told = publication._Told(lake, publication.DAILY_REPORT, dataclasses.replace(settings, k_anonymity=k), [SUNDAY])
+        assert bool(told.of(before).height) == is_told
+
+
 def test_a_day_of_few_listeners_is_told_nowhere(lake: Lake, settings: Settings, small_and_large: None):
     before = SUNDAY - timedelta(days=1)
     make(lake, before, SUNDAY)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from page_reading import HOSTILE, provenance_of
 from report_frames import FIGURES, SUNDAY
 
 from spotify_ai_assets.reports.contracts import SECTIONS
-from spotify_ai_assets.reports.documents import FORMAT, SCHEMAS, schema_path, write_csv, write_json
+from spotify_ai_assets.reports.documents import FORMAT, SCHEMAS, read_k, schema_path, write_csv, write_json
 
 each_report = pytest.mark.parametrize("key", list(FIGURES))
 
@@ -70,10 +71,23 @@ def test_a_document_keeps_its_schema_and_names_exactly(key: str, name: str) -> N
         {"report": "reports/nobody"},
         {"sources": [{"asset": "x"}]},
         {"extra": 1},
+        {"k_anonymity": 0},
     ],
 )
 def test_a_document_that_breaks_the_schema_is_refused(key: str, change: dict) -> None:
     assert _refusals(key, json.loads(_document(key)) | change) != []
+
+
+@each_report
+def test_a_document_says_in_its_first_bytes_of_how_many_listeners_it_tells(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "day.json"
+    assert read_k(path) == 0
+    path.write_text(write_json(key, FIGURES[key]('"k_anonymity": 99,'), SUNDAY, provenance_of(key), 12))
+    assert read_k(path) == 12
+    assert _refusals(key, json.loads(path.read_text())) == []
+    path.write_text(path.read_text().replace(' "k_anonymity": 12,\n', ""))
+    assert read_k(path) == 0
+    assert _refusals(key, json.loads(path.read_text())) != []
 
 
 def test_a_measure_of_another_section_is_refused() -> None:

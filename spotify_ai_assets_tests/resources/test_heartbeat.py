@@ -2,10 +2,12 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from spotify_ai_assets.resources.heartbeat import Heart, beats_of, forget_beats
 
@@ -29,8 +31,19 @@ def until(look: object, seconds: float = 10) -> None:
         time.sleep(BEAT_S)
 
 
+def beats(instance: dg.DagsterInstance, runs: list[str]) -> dict[str, str]:
+    """Their beats; a database in memory makes no reader wait for a writer, it fails at once."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return beats_of(instance, runs)
+        except OperationalError:
+            assert time.monotonic() < end
+            time.sleep(BEAT_S / 10)
+
+
 def beat(instance: dg.DagsterInstance, run: str) -> str | None:
-    return beats_of(instance, [run]).get(run)
+    return beats(instance, [run]).get(run)
 
 
 def is_beating(instance: dg.DagsterInstance, run: str) -> bool:
@@ -59,20 +72,21 @@ def test_one_thread_beats_for_all_runs_of_a_process(instance: dg.DagsterInstance
     for run in runs * 2:
         heart.keep_beating(instance, run)
     assert threading.active_count() == before + 1
-    first = beats_of(instance, runs)
-    until(lambda: all(beats_of(instance, runs)[run] != first[run] for run in runs))
+    first = beats(instance, runs)
+    until(lambda: all(beats(instance, runs)[run] != first[run] for run in runs))
     instance.delete_run(runs[0])
     until(lambda: not is_beating(instance, runs[0]))
     assert is_beating(instance, runs[1]), "a run that is gone silences no other"
 
 
-def test_a_database_that_is_away_for_a_moment_stops_no_heart(
-    instance: dg.DagsterInstance, heart: Heart, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("looks", [3, 12])
+def test_a_database_that_is_away_for_a_moment_or_for_long_stops_no_heart(
+    instance: dg.DagsterInstance, heart: Heart, monkeypatch: pytest.MonkeyPatch, looks: int
 ) -> None:
     run, get, failures = start(instance), instance.get_run_by_id, []
 
     def away(run_id: str) -> dg.DagsterRun | None:
-        if len(failures) < 3:
+        if len(failures) < looks:
             failures.append(run_id)
             raise ConnectionError("the database is away")
         return get(run_id)
@@ -81,19 +95,30 @@ def test_a_database_that_is_away_for_a_moment_stops_no_heart(
     heart.keep_beating(instance, run)
     first = beat(instance, run)
     until(lambda: beat(instance, run) != first)
-    assert len(failures) == 3
+    assert len(failures) == looks
 
 
-def test_a_database_that_is_gone_for_good_ends_the_thread(
-    instance: dg.DagsterInstance, heart: Heart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(_: str) -> None:
-        raise ConnectionError("the database is closed")
+def test_an_instance_that_nobody_has_any_more_ends_the_thread(heart: Heart) -> None:
+    class Instance:
+        """What a heart needs of one; Dagster's own go in cycles, whenever the collector looks."""
 
-    run = start(instance)
-    monkeypatch.setattr(instance, "get_run_by_id", gone)
-    heart.keep_beating(instance, run)
+        def get_run_by_id(self, _: str) -> None:
+            raise ConnectionError("the database is closed")
+
+    mine = Instance()
+    heart.keep_beating(mine, "run")  # type: ignore[arg-type]
+    time.sleep(10 * BEAT_S)
+    assert heart._thread and "run" in heart._runs, "closed for long is not gone"
+    del mine
     until(lambda: heart._thread is None)
+
+
+def test_a_run_whose_instance_is_gone_goes_on_with_another(instance: dg.DagsterInstance) -> None:
+    heart, run = Heart(5), start(instance)
+    heart._runs[run] = weakref.ref(type("Gone", (), {})())  # type: ignore[assignment]
+    heart._thread = threading.current_thread()
+    heart.keep_beating(instance, run)
+    assert heart._runs[run]() is instance and beat(instance, run) is not None
 
 
 def test_beats_of_ended_runs_are_forgotten(instance: dg.DagsterInstance, heart: Heart) -> None:

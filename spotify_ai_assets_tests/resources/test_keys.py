@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_ai_assets.errors import SettingsError
-from spotify_ai_assets.resources.keys import open_key
+from spotify_ai_assets.resources.keys import has_key, mark_key, open_key
 
 GIVEN = bytes(range(32))
 
@@ -56,6 +56,13 @@ def test_both_spellings_of_any_key_are_the_same_key(key):
     unused = Settings.from_environment({"SPOTIFY_AI_DATA": "/nowhere"})
     for text in (key.hex(), base64.urlsafe_b64encode(key).decode(), base64.urlsafe_b64encode(key).decode().rstrip("=")):
         assert open_key(unused, "audit", {"SPOTIFY_AI_AUDIT_KEY": text}) == key
+
+
+def test_whether_a_key_is_there_is_asked_without_making_one_and_its_mark_leads_back_to_nothing(settings):
+    assert not has_key(settings, "ledger", {}) and list(settings.data.iterdir()) == []
+    key = open_key(settings, "ledger", {})
+    assert has_key(settings, "ledger", {}) and has_key(settings, "backup", {"SPOTIFY_AI_BACKUP_KEY": GIVEN.hex()})
+    assert len(mark_key(key)) == 16 and mark_key(key) != mark_key(GIVEN) and mark_key(key) not in key.hex()
 
 
 def test_a_damaged_key_is_refused_and_not_made_anew(settings):

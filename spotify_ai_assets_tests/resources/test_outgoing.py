@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +21,6 @@ from spotify_ai_assets.resources.outgoing import (
     RefusedAddressError,
     UnreachableError,
     judge,
-    open_session,
     origin_of,
     send,
 )
@@ -106,6 +104,11 @@ def say(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPReq
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "::127.0.0.1",
+        "::10.0.0.1",
+        "::8.8.8.8",
+        "fec0::1",
+        "64:ff9b:1::a00:1",
     ],
 )
 def test_a_host_that_resolves_to_an_address_of_the_inside_is_refused(address: str) -> None:
@@ -164,7 +167,12 @@ def test_trust_is_in_scheme_host_and_port_together(url: str) -> None:
         judge(url, trusted=["http://hooks.example/"], resolve=names("127.0.0.1"))
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"])
+@pytest.mark.parametrize("address", ["::10.0.0.1", "fec0::1"])
+def test_an_old_form_of_an_inner_address_is_for_those_whom_a_setting_names(address: str) -> None:
+    assert judge("http://hooks.example/", trusted=["http://hooks.example/"], resolve=names(address)).addresses
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.169.254", "::169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"])
 def test_no_setting_opens_the_metadata_service_of_a_cloud(address: str) -> None:
     with pytest.raises(RefusedAddressError):
         judge("http://hooks.example/", trusted=["http://hooks.example/"], resolve=names(address))
@@ -305,23 +313,42 @@ def test_an_unknown_name_is_unreachable() -> None:
         judge("https://nobody.example/", resolve=unknown)
 
 
-def test_a_session_for_other_libraries_goes_through_the_guard() -> None:
-    with serving(say(200, b"thanks", Content_Type="text/plain")) as server, open_session([server.url]) as session:
-        answer = session.post(f"{server.url}/v1/traces", data=b"spans", headers={"X-A": "b"}, timeout=(1, 2))
-        assert (answer.status_code, answer.text, server.asked[0][3]) == (200, "thanks", b"spans")
-        with pytest.raises(RefusedAddressError):
-            session.get("http://127.0.0.1:1/")
-    with pytest.raises(requests.ConnectionError):
-        session.get(server.url, timeout=1)
-
-
-def test_a_session_takes_no_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(say(200)) as proxy, serving(say(200, b"direct")) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("ALL_PROXY", proxy.url)
-        with open_session([server.url]) as session:
-            assert session.get(server.url).text == "direct"
+        assert send(server.url, trusted=[server.url]).body == b"direct"
     assert proxy.asked == []
+
+
+def test_a_path_that_is_not_ascii_is_sent_in_percent_encoding_and_what_is_encoded_stays() -> None:
+    with serving(say(200)) as server:
+        send(f"{server.url}/hörer/%41?a=ü&b=1+2", trusted=[server.url])
+    assert server.asked[0][1] == "/h%C3%B6rer/%41?a=%C3%BC&b=1+2"
+
+
+def test_a_redirect_to_a_path_that_is_not_ascii_is_followed() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (say(302, Location="/Übung".encode().decode("latin-1")) if handler.path == "/" else say(200, b"found"))(handler)
+
+    with serving(answer) as server:
+        assert send(server.url, trusted=[server.url]).body == b"found"
+    assert server.asked[1][1] == "/%C3%9Cbung"
+
+
+@pytest.mark.parametrize("value", ["Bearer “secret”", "secret\r\nX: y", "\ud800secret"])
+def test_a_header_that_cannot_be_sent_is_refused_without_telling_it(value: str) -> None:
+    with serving(say(200)) as server, pytest.raises(RefusedAddressError, match="header") as refused:
+        send(server.url, headers={"Authorization": value}, trusted=[server.url])
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_half_a_character_in_a_path_and_a_redirect_to_no_address_are_refused() -> None:
+    with pytest.raises(RefusedAddressError, match="no text"):
+        judge("https://music.example/\ud800", resolve=names("93.184.216.34"))
+    with serving(say(302, Location="http://[::1/")) as server, pytest.raises(RefusedAddressError, match="redirect"):
+        send(server.url, trusted=[server.url])
 
 
 def certificate(folder: Path, host: str) -> tuple[Path, Path]:

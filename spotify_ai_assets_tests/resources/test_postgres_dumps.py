@@ -7,9 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sqlalchemy import NullPool, create_engine, inspect, make_url, text
 
 from spotify_ai_assets.listening.contracts import EVENTS
-from spotify_ai_assets.maintenance.backup.databases import dump_postgres, load_postgres
+from spotify_ai_assets.maintenance.backup import restoring
+from spotify_ai_assets.maintenance.backup.databases import dump_postgres, empty_postgres, load_postgres
 from spotify_ai_assets.maintenance.backup.drilling import drill
 from spotify_ai_assets.maintenance.backup.places import BackupError
 from spotify_ai_assets.maintenance.backup.restoring import restore, settings_in
@@ -26,8 +28,6 @@ DAY = date(2026, 3, 2)
 
 def new_database(postgres: str) -> str:
     """The address of a database of its own on the server."""
-    from sqlalchemy import NullPool, create_engine, make_url, text
-
     name = f"backup_{uuid.uuid4().hex}"
     with create_engine(postgres, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
@@ -36,8 +36,6 @@ def new_database(postgres: str) -> str:
 
 def databases(postgres: str) -> list[str]:
     """The databases of the server."""
-    from sqlalchemy import NullPool, create_engine, text
-
     with create_engine(postgres, poolclass=NullPool).connect() as connection:
         return list(connection.execute(text("SELECT datname FROM pg_database")).scalars())
 
@@ -53,7 +51,30 @@ def test_a_dump_is_loaded_into_an_empty_database_only(postgres: str, tmp_path: P
         load_postgres(target, tmp_path / "vault.dump")
 
 
-def test_a_platform_on_postgres_comes_back_without_whom_its_ledger_names(postgres: str, tmp_path: Path) -> None:
+def test_what_was_loaded_can_be_dropped_again(postgres: str, tmp_path: Path) -> None:
+    source, target = new_database(postgres), new_database(postgres)
+    pairs = Vault(source).swap(["one", "two"])
+    with create_engine(source, poolclass=NullPool).begin() as connection:
+        for statement in (
+            'CREATE SCHEMA "an odd one"',
+            'CREATE TABLE "an odd one"."a ""table""" (n serial PRIMARY KEY)',
+            "CREATE VIEW seen AS SELECT pseudonym FROM identities",
+            "CREATE SEQUENCE counted",
+        ):
+            connection.execute(text(statement))
+    dump_postgres(source, tmp_path / "vault.dump")
+    load_postgres(target, tmp_path / "vault.dump")
+    empty_postgres(target)
+    found = inspect(create_engine(target, poolclass=NullPool))
+    for schema in ("public", "an odd one"):
+        assert not found.get_table_names(schema) and not found.get_view_names(schema) and not found.get_sequence_names(schema)
+    empty_postgres(target)
+    assert Vault(source).swap(["one", "two"]) == pairs
+
+
+def test_a_platform_on_postgres_comes_back_without_whom_its_ledger_names(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "data"
     settings = replace(
         Settings.from_environment({"SPOTIFY_AI_DATA": str(folder)}),
@@ -84,6 +105,11 @@ def test_a_platform_on_postgres_comes_back_without_whom_its_ledger_names(postgre
     with pytest.raises(BackupError, match="no dump of mlflow"):
         restore(settings, "latest", tmp_path / "back", databases={"vault": new_database(postgres), "mlflow": new_database(postgres)})
     target = new_database(postgres)
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "_replay", lambda restored: 1 / (Vault(restored.vault_url).count() - 2))
+        with pytest.raises(ZeroDivisionError):
+            restore(settings, "latest", tmp_path / "back", databases={"vault": target})
+    assert inspect(create_engine(target, poolclass=NullPool)).get_table_names() == [], "nobody is left in it who was not erased there"
     found = restore(settings, "latest", tmp_path / "back", databases={"vault": target})
     back = replace(settings_in(tmp_path / "back", settings), vault_url=target)
     assert found.erased == 1 and Vault(target).find("listener-one") is None

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import pytest
+
+from spotify_ai_assets.errors import SettingsError
 from spotify_ai_assets.resources.audit import open_ledger
 from spotify_ai_assets.resources.suppression import Suppression
 from spotify_ai_assets.settings import Settings
@@ -31,6 +34,30 @@ def test_an_id_and_an_equal_pseudonym_have_two_hashes_and_another_key_gives_othe
     mine, others = Suppression(settings), Suppression(dataclasses.replace(settings, data=tmp_path / "other"))
     assert len({mine.hash("user", "x"), mine.hash("pseudonym", "x"), others.hash("user", "x")}) == 3
     assert mine.hash("user", "x") == Suppression(settings).hash("user", "x") and len(mine.hash("user", "x")) == 64
+
+
+def test_a_lost_key_is_told_and_none_is_made_in_its_place(settings: Settings):
+    suppress(settings, "anna", "a" * 32)
+    (settings.data / "keys" / "ledger.key").unlink()
+    for ask in (Suppression(settings).is_suppressed, Suppression(settings).are_suppressed_pseudonyms):
+        with pytest.raises(SettingsError, match=r"keys/ledger\.key"):
+            ask(["anna"])
+    with pytest.raises(SettingsError):
+        Suppression(settings).hash("user", "bert")
+    assert not any((settings.data / "keys").iterdir())
+
+
+def test_another_key_is_told_by_the_mark_of_the_first(settings: Settings, monkeypatch):
+    mine = Suppression(settings)
+    body = {"request": "0", "user": mine.hash("user", "anna"), "pseudonyms": [], "key_mark": mine.mark}
+    open_ledger(settings).append("requested", body)
+    assert mine.is_suppressed(["anna"]) == {"anna"} == Suppression(settings).is_suppressed(["anna", "bert"])
+    monkeypatch.setenv("SPOTIFY_AI_LEDGER_KEY", "ab" * 32)
+    for ask in (Suppression(settings).is_suppressed, Suppression(settings).are_suppressed_pseudonyms):
+        with pytest.raises(SettingsError, match="another key"):
+            ask(["anna"])
+    with pytest.raises(SettingsError, match="another key"):
+        Suppression(settings).hash("user", "anna")
 
 
 def test_it_follows_the_ledger_at_once_or_after_its_pause(settings: Settings):

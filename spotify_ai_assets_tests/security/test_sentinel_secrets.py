@@ -1,4 +1,8 @@
-"""Planted secrets: every secret has a value that stands nowhere else; after a full run none is found in anything that was kept.
+"""Planted secrets: every secret but the addresses of three databases has a value that stands nowhere else; after a full run none is
+found in anything that was kept.
+
+Vault, ledger and experiments are files of SQLite here, whose addresses have no place for a password: they come from files, and what
+becomes of passwords within addresses is for the stream's, which has one, and for ``test_secrets.py``.
 
 The platform's own byte scanner looks, decoded and in every form of writing, and first has to find the same values where they were
 planted for it.
@@ -37,7 +41,7 @@ def closed_port() -> int:
 
 
 def planted(folder: Path, redis: RedisServer) -> tuple[dict[str, str], dict[str, str]]:
-    """The environment with a secret in every variable, and what of each must appear nowhere, by the variable's name."""
+    """The environment with every variable of a secret, and what of each must appear nowhere, by the variable's name."""
     hidden = {name: f"planted-{number:02}-{os.urandom(12).hex()}" for number, name in enumerate(SECRETS)}
     keys = {name: os.urandom(32) for name in SECRETS if name.endswith("_KEY") and "PAGERDUTY" not in name}
     hidden |= {name: key.hex() for name, key in keys.items()}
@@ -58,7 +62,7 @@ def planted(folder: Path, redis: RedisServer) -> tuple[dict[str, str], dict[str,
         "SPOTIFY_AI_KEEP_LANDING_DAYS": "5",
         "SPOTIFY_AI_MODEL_SIZE": "demo",
     }
-    # Addresses of databases: SQLite takes what follows a question mark, so that these hold a secret too.
+    # SQLite's addresses have no place for a password.
     for name, store in (("VAULT", "vault/identities.db"), ("LEDGER", "ledger/ledger.db"), ("TRACKING", "mlflow/mlflow.db")):
         del told[f"SPOTIFY_AI_{name}_URL"]
         file = folder / f"{name.lower()}-address"

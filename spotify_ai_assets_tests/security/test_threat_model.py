@@ -38,3 +38,10 @@ def test_what_it_says_of_files_and_flags_is_so() -> None:
     for path in re.findall(r"\]\(([\w./-]+)\)", text):
         assert (ROOT / path).exists(), path
     assert (ROOT / ".ci" / "supply_chain").stat().st_mode & 0o100
+
+
+def test_the_proxy_writes_down_no_whole_address() -> None:
+    """Whichever field a version of Caddy keeps it in: ``remote_ip``, and ``client_ip`` since 2.7."""
+    text = (ROOT / "deploy" / "proxy" / "Caddyfile").read_text()
+    masked = re.findall(r"request>(\w+) ip_mask \{\s+ipv4 16\s+ipv6 32\s+\}", text)
+    assert masked == ["remote_ip", "client_ip"]

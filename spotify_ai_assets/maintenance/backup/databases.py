@@ -102,6 +102,30 @@ def load_postgres(url: str, dump: Path) -> None:
     _call("pg_restore", parsed, "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", str(dump))
 
 
+def empty_postgres(url: str) -> None:
+    """Drop every table, view and sequence of a PostgreSQL database, whatever its schema.
+
+    Raises:
+        TransientError: The database does not answer, or refuses.
+    """
+    from sqlalchemy import NullPool, create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = create_engine(_parsed(url), poolclass=NullPool, hide_parameters=True)
+    quote = engine.dialect.identifier_preparer.quote_identifier
+    try:
+        with engine.begin() as connection:
+            found = inspect(connection)
+            for schema in found.get_schema_names():
+                if schema == "information_schema" or schema.startswith("pg_"):
+                    continue
+                for kind, names in (("TABLE", found.get_table_names), ("SEQUENCE", found.get_sequence_names)):
+                    for name in names(schema):
+                        connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quote(schema)}.{quote(name)} CASCADE")
+    except SQLAlchemyError as error:
+        raise TransientError(f"a database could not be emptied: {type(error).__name__}") from None
+
+
 @contextmanager
 def scratch_database(url: str) -> Iterator[str]:
     """An empty database beside the one of an address, on the same server, until the block ends.

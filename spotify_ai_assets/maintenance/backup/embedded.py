@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from spotify_ai_assets.maintenance.backup.places import BackupError, Folder, Place
+from spotify_ai_assets.maintenance.backup.places import BackupError, Folder, Place, holds
 from spotify_ai_assets.maintenance.backup.sealing import Seal
 from spotify_ai_assets.maintenance.backup.snapshots import FORMAT, Manifest, Progress, Saved, Snapshot, moment_of
 from spotify_ai_assets.maintenance.backup.trees import Found, Tree
@@ -62,10 +62,7 @@ class EmbeddedRepository:
     @staticmethod
     def is_at(place: Place) -> bool:
         """Whether there is such a repository in a place."""
-        try:
-            return bool(place.get(CONFIGURATION))
-        except FileNotFoundError:
-            return False
+        return holds(place, CONFIGURATION)
 
     # Saving ------------------------------------------------------------------------------------------------------------
 

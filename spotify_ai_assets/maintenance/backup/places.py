@@ -176,6 +176,14 @@ def list_objects(files: "FileSystem", folder: str, relative_to: str) -> list[tup
     return [(each.path[skip:], each.size or 0, each.mtime_ns or 0) for each in found if each.type == FileType.File]
 
 
+def holds(place: Place, name: str) -> bool:
+    """Whether a place has an object of this name with anything in it."""
+    try:
+        return bool(place.get(name))
+    except FileNotFoundError:
+        return False
+
+
 def open_place(root: str) -> Place:
     """The place of an address: a folder, or ``s3://bucket/prefix``.
 

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from spotify_ai_assets.errors import TransientError
-from spotify_ai_assets.maintenance.backup.places import BackupError, Folder
+from spotify_ai_assets.maintenance.backup.places import BackupError, Folder, Place, holds
 from spotify_ai_assets.maintenance.backup.snapshots import STAGED, Manifest, Progress, Saved, Snapshot, moment_of
 from spotify_ai_assets.maintenance.backup.trees import LEFT_OUT, Tree
+
+CONFIGURATION = "config"
+"""What restic makes first in a repository; its name is the same in folders and buckets."""
 
 MANIFEST = "manifest.json"
 _TAG = "spotify-ai"
@@ -40,6 +43,11 @@ class ResticRepository:
         self._root, self._key, self._cache, self._program = root, key, cache, program
 
     @staticmethod
+    def is_at(place: Place) -> bool:
+        """Whether there is such a repository in a place."""
+        return holds(place, CONFIGURATION)
+
+    @staticmethod
     def is_installed() -> bool:
         """Whether there is a restic."""
         return shutil.which("restic") is not None
@@ -48,9 +56,11 @@ class ResticRepository:
         """Keep the files of these trees as one snapshot of restic.
 
         Raises:
-            BackupError: The repository is for another password, or restic could not read something that is there.
+            BackupError: The repository is for another password, or something lies in an object store, which restic does not read.
             TransientError: It failed otherwise.
         """
+        if not all(tree.is_local for tree in trees):
+            raise BackupError("restic reads folders only, and the lake is none: back it up by the embedded engine, to another place")
         self._create()
         staged = next(Path(tree.root) for tree in trees if tree.name == STAGED)
         (staged / MANIFEST).write_text(json.dumps(manifest.as_json()))
@@ -153,7 +163,7 @@ class ResticRepository:
         return None if self._root.startswith("s3://") else sum(Folder(Path(self._root)).sizes("").values())
 
     def _create(self) -> None:
-        if self._root.startswith("s3://") or not (Path(self._root) / "config").exists():
+        if self._root.startswith("s3://") or not (Path(self._root) / CONFIGURATION).exists():
             done = self._call("cat", "config")
             if done.returncode == 0:
                 return
@@ -166,7 +176,7 @@ class ResticRepository:
             self._call("unlock")  # only what a dead restic of this machine left; who writes is alone here
 
     def _list(self) -> list[dict[str, Any]]:
-        if not self._root.startswith("s3://") and not (Path(self._root) / "config").exists():
+        if not self._root.startswith("s3://") and not (Path(self._root) / CONFIGURATION).exists():
             return []
         done = self._call("snapshots", "--json", "--tag", _TAG)
         if done.returncode:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_ai_assets.errors import TransientError
-from spotify_ai_assets.maintenance.backup.databases import load_postgres, sum_of
-from spotify_ai_assets.maintenance.backup.ledgers import from_lines, is_there, take_longest
+from spotify_ai_assets.maintenance.backup.databases import empty_postgres, load_postgres, sum_of
+from spotify_ai_assets.maintenance.backup.ledgers import ANOTHER_KEY, from_lines, is_there, ledger_mark, require_key, take_longest
 from spotify_ai_assets.maintenance.backup.places import BackupError, Folder
-from spotify_ai_assets.maintenance.backup.saving import BACKUPS, open_repository
+from spotify_ai_assets.maintenance.backup.saving import BACKUPS, WAIT_S, open_repository
 from spotify_ai_assets.maintenance.backup.snapshots import STAGED, Manifest, Progress, Snapshot, choose, quiet
-from spotify_ai_assets.maintenance.backup.sources import ASIDE, CHAINS, PLACED, ledger_mark
+from spotify_ai_assets.maintenance.backup.sources import ASIDE, CHAINS, PLACED
 from spotify_ai_assets.resources import open_lake, open_locks
 from spotify_ai_assets.resources.audit import AUDIT, ERASURE, open_audit, who_asks
 from spotify_ai_assets.resources.chain import Chain, Head
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from spotify_ai_assets.maintenance.erasure.replaying import Replayed
 
 VAULT, MLFLOW, DAGSTER = "vault", "mlflow", "dagster"
-_WAIT_S = 900.0
 _HINT = "_last_checkpoint"
 _MLFLOW_PLACES = (
     ("experiments", "artifact_location"),
@@ -111,7 +110,9 @@ def restore(
         settings: Name the place of backups, and the running platform as far as there is one.
         wanted: A backup's name, the beginning of it, ``latest``, or a moment: the newest backup as of then.
         target: A folder that does not exist or is empty.
-        databases: Empty PostgreSQL databases by what they are to hold, ``vault``, ``mlflow`` or ``dagster``, for what was in such.
+        databases: Empty PostgreSQL databases by what they are to hold, ``vault``, ``mlflow`` or ``dagster``, for what was in such. They
+            are empty again where the restore fails. That of Dagster stays empty where somebody was erased again, since nobody can be
+            looked for in it.
         is_deep: Also compute each partition's digest again from its rows.
         is_told: Whether the running platform's audit trail is told of it.
         progress: Told what is being done.
@@ -125,24 +126,26 @@ def restore(
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BackupError("a backup is restored into an empty folder only")
-    with open_locks(settings, _WAIT_S).shared(BACKUPS):
+    with open_locks(settings, WAIT_S).shared(BACKUPS):
         repository = open_repository(settings)
         snapshot = choose(repository.snapshots(), wanted)
         manifest = repository.manifest(snapshot.id)
         _require_keys(settings, manifest)
         _require_databases(manifest, databases or {})
-        work = target.with_name(f".{target.name}.restoring")
+        work, history = target.with_name(f".{target.name}.restoring"), target.with_name(f".{target.name}.history")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
+        loaded, place = _Loaded(databases or {}), work
         try:
             files = repository.extract(snapshot.id, work, progress)
             progress("checks", 0, None)
-            restored, notes = _assemble(settings, manifest, work, databases or {})
+            restored, notes = _assemble(settings, manifest, work, history, loaded)
             lake = open_lake(restored, TABLES)
             if differing := compare(lake, manifest, is_deep=is_deep):
                 raise BackupError(f"{len(differing)} of the restored partitions are not what was backed up, such as {differing[0]}")
             progress("ledger", 0, None)
             replayed = _replay(restored)
+            notes += _load_history(history, loaded, replayed.listeners)
             _move_mlflow(restored, str(work), str(target))
             found = Restored(
                 snapshot,
@@ -158,10 +161,12 @@ def restore(
             )
             _record(restored, found)
             Folder(work).sync()
-            work.replace(target)
+            place = work.replace(target)
             sync_path(target.parent)
         except BaseException as error:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
+            history.unlink(missing_ok=True)
+            loaded.empty(error)
             if isinstance(error, OSError):
                 raise TransientError(f"what was restored could not be written: {error.strerror}") from error
             raise
@@ -216,10 +221,7 @@ def _is_counted_again(lake: Lake, key: str, paths: Sequence[str], rows: int) -> 
 
 def _require_keys(settings: Settings, manifest: Manifest) -> None:
     if manifest.ledger_key and ledger_mark(settings) != manifest.ledger_key:
-        raise BackupError(
-            "the key of the ledger is another one than when the backup was made, so that nobody erased could be found in it: "
-            "give it as SPOTIFY_AI_LEDGER_KEY, or put keys/ledger.key back"
-        )
+        raise BackupError(ANOTHER_KEY)
 
 
 def _require_databases(manifest: Manifest, databases: Mapping[str, str]) -> None:
@@ -230,8 +232,58 @@ def _require_databases(manifest: Manifest, databases: Mapping[str, str]) -> None
         raise BackupError(f"the backup has no dump of {', '.join(sorted(unknown))}")
 
 
-def _assemble(settings: Settings, manifest: Manifest, work: Path, databases: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """Put everything in its place: staged files, the lake as of the manifest, keys, databases, the longest ledger."""
+class _Loaded:
+    """The databases that a restore may load dumps into, and those that it did.
+
+    Args:
+        named: Empty ones, by what they are to hold.
+    """
+
+    def __init__(self, named: Mapping[str, str]) -> None:
+        self.named = named
+        self._done: list[str] = []
+
+    def load(self, name: str, dump: Path) -> None:
+        """Load a dump into the database that was named for it."""
+        load_postgres(self.named[name], dump)
+        self._done.append(name)
+
+    def empty(self, error: BaseException) -> None:
+        """Empty again what was loaded, since the restore failed: nobody was erased there, or not everybody.
+
+        Raises:
+            BackupError: One could not be emptied.
+        """
+        left = []
+        for name in self._done:
+            try:
+                empty_postgres(self.named[name])
+            except TransientError:
+                left.append(name)
+        if left:
+            raise BackupError(
+                f"the restore failed, and what it had loaded into PostgreSQL could not be dropped again: empty the databases of "
+                f"{', '.join(left)} by hand, since somebody may be in them whom the ledger names"
+            ) from error
+
+
+def _load_history(history: Path, loaded: _Loaded, erased: int) -> list[str]:
+    """Load Dagster's history, unless somebody was erased again: the replay cannot look for them in there."""
+    if not history.exists():
+        return []
+    notes = [f"{DAGSTER} was in PostgreSQL and was not loaded, since {erased} listeners were erased again whom its runs may name"]
+    if not erased:
+        loaded.load(DAGSTER, history)
+    history.unlink()
+    return notes if erased else []
+
+
+def _assemble(settings: Settings, manifest: Manifest, work: Path, history: Path, loaded: _Loaded) -> tuple[Settings, list[str]]:
+    """Put everything in its place: staged files, the lake as of the manifest, keys, databases, the longest ledger.
+
+    Dagster's dump is set aside as ``history``, apart from what is searched, until it is known whether anybody was erased again.
+    """
+    history.unlink(missing_ok=True)  # of a killed restore
     staged = work / STAGED
     for name, known in manifest.databases.items():
         if not (staged / name).is_file() or sum_of(staged / name) != known:
@@ -244,15 +296,20 @@ def _assemble(settings: Settings, manifest: Manifest, work: Path, databases: Map
     _cut(work / "lake", manifest)
     _copy_keys(settings.data / "keys", work / "keys")
     restored = settings_in(work, settings)
-    if VAULT in databases:
-        restored = replace(restored, vault_url=databases[VAULT])
+    # Where the replay looks for people.
+    restored = replace(
+        restored, vault_url=loaded.named.get(VAULT, restored.vault_url), tracking_url=loaded.named.get(MLFLOW, restored.tracking_url)
+    )
     notes = []
     for dump in sorted((staged / ASIDE).glob("*.dump")):
-        if dump.stem in databases:
-            load_postgres(databases[dump.stem], dump)
+        if dump.stem == DAGSTER and DAGSTER in loaded.named:
+            dump.replace(history)
+        elif dump.stem in loaded.named:
+            loaded.load(dump.stem, dump)
         else:
             notes.append(f"{dump.stem} was in PostgreSQL and was not loaded, since no database was named for it")
     notes += take_longest(settings, restored, staged / ASIDE / f"{ERASURE}.jsonl")
+    require_key(restored)
     _adopt_audit(restored, staged / ASIDE / f"{AUDIT}.jsonl")
     _require_chains(restored, manifest)
     if (configuration := staged / ASIDE / "configuration").is_dir():

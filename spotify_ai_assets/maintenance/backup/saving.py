@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from spotify_ai_assets.maintenance.backup.embedded import EmbeddedRepository
-from spotify_ai_assets.maintenance.backup.ledgers import copy_ledger
-from spotify_ai_assets.maintenance.backup.places import open_place
+from spotify_ai_assets.maintenance.backup.ledgers import copy_ledger, ledger_mark, newest_at
+from spotify_ai_assets.maintenance.backup.places import BackupError, Place, open_place
 from spotify_ai_assets.maintenance.backup.restic import ResticRepository
 from spotify_ai_assets.maintenance.backup.snapshots import STAGED, Manifest, Progress, Repository, Saved, Snapshot, new_id, quiet
-from spotify_ai_assets.maintenance.backup.sources import ledger_mark, mend_torn, read_heads, read_tables, stage
+from spotify_ai_assets.maintenance.backup.sources import mend_torn, read_heads, read_tables, stage
 from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.resources.keys import open_key
 from spotify_ai_assets.resources.lake import Lake
@@ -25,7 +25,9 @@ BACKUPS, ERASURE_LOCK, FORGETTING_LOCK = "backups", "erasure", "recommendations.
 DAILY, WEEKLY, LONGEST = 7, 4, timedelta(days=30)
 """How many days and weeks have a backup, and how old any may be: after that, whom an erasure has forgotten is in none."""
 
-_WAIT_S = 900.0
+WAIT_S = 4 * 3600.0
+"""How long a lock is waited for: as long as an erasure may take, which makes again and trains again whatever the person was in."""
+
 _REPOSITORY = "repository"
 
 Clock = Callable[[], datetime]
@@ -69,21 +71,40 @@ class Backup:
 def open_repository(settings: Settings, engine: str | None = None) -> Repository:
     """The repository of backups: the one that is there; for the first backup restic's where it is installed, else the embedded one.
 
+    What is there decides, never what is installed: a second repository in the same place would hide the first one.
+
     Args:
         settings: Name the place, and the data folder where the key is kept unless the environment gives it.
         engine: ``restic`` or ``embedded``, for a first backup that shall not depend on what is installed.
 
     Raises:
-        BackupError: The place is of an unknown kind.
+        BackupError: The place is of an unknown kind, another engine's backups are there, or restic is needed and not installed.
         SettingsError: The key is none.
     """
     root = f"{settings.backups.rstrip('/')}/{_REPOSITORY}"
-    place, key = open_place(root), open_key(settings, "backup")
-    if EmbeddedRepository.is_at(place) or engine == EmbeddedRepository.engine or not ResticRepository.is_installed():
+    place = open_place(root)
+    chosen = _choose_engine(place, engine, settings.lake)
+    key = open_key(settings, "backup")
+    if chosen == EmbeddedRepository.engine:
         return EmbeddedRepository(place, key)
-    if engine is None and "://" in settings.lake:
-        return EmbeddedRepository(place, key)  # restic reads folders only
+    if not ResticRepository.is_installed():
+        raise BackupError("restic is not installed, and backups are kept by it here (Debian: restic)")
     return ResticRepository(root, key, settings.data / "scratch" / "restic")
+
+
+def _choose_engine(place: Place, engine: str | None, lake: str) -> str:
+    """The engine of the repository that is there, else the one that is asked for, else what is installed and can read the lake."""
+    there = [kind.engine for kind in (EmbeddedRepository, ResticRepository) if kind.is_at(place)]
+    if len(there) > 1:
+        raise BackupError("two repositories of backups lie in one place, an embedded one and one of restic: move one of them elsewhere")
+    if there:
+        if engine not in (None, *there):
+            raise BackupError(f"the backups that are there are kept by the engine {there[0]}: use that, or another place for {engine}")
+        return there[0]
+    if engine is not None:
+        return engine
+    can_restic = ResticRepository.is_installed() and "://" not in lake  # restic reads folders only
+    return ResticRepository.engine if can_restic else EmbeddedRepository.engine
 
 
 def make_backup(
@@ -114,7 +135,7 @@ def make_backup(
     """
     started = time.perf_counter()
     mend_torn(lake)
-    with open_locks(settings, _WAIT_S).exclusive(BACKUPS):
+    with open_locks(settings, WAIT_S).exclusive(BACKUPS):
         repository = open_repository(settings, engine)
         with _nothing_is_removed(settings, lake), _scratch(settings) as scratch:
             locked = time.perf_counter()
@@ -149,15 +170,17 @@ def list_snapshots(settings: Settings) -> list[Snapshot]:
     return open_repository(settings).snapshots()
 
 
-def kept(snapshots: Sequence[Snapshot], now: datetime) -> set[str]:
+def kept(snapshots: Sequence[Snapshot], now: datetime, erased_at: datetime | None = None) -> set[str]:
     """The backups to keep: the newest of each of the last seven days and of the last four weeks that have one, none older than 30 days.
 
-    The newest of all stays even if it is older, until there is another: no backup at all is worse, and every restore erases again
-    whom the ledger names. One from the future, as a clock that went wrong leaves it, stays and counts for no day.
+    The newest of all stays even if it is older, until there is another, as long as nobody was erased since it was made: no backup at
+    all is worse. Whoever was erased since was promised that they are in none for longer. One from the future, as a clock that went
+    wrong leaves it, stays and counts for no day.
 
     Args:
         snapshots: All of them.
         now: The time.
+        erased_at: When the ledger was written to last; ``None`` where it never was.
 
     Returns:
         Their names.
@@ -169,7 +192,7 @@ def kept(snapshots: Sequence[Snapshot], now: datetime) -> set[str]:
     for each in young:
         days.setdefault(f"{each.at.astimezone(UTC):%Y-%m-%d}", each.id)
         weeks.setdefault(f"{each.at.astimezone(UTC):%G-%V}", each.id)
-    newest = {each.id for each in past[:1]}
+    newest = {each.id for each in past[:1] if erased_at is None or erased_at <= each.at or now - each.at <= LONGEST}
     future = {each.id for each in snapshots if each.at > now}
     return newest | future | set(list(days.values())[:DAILY]) | set(list(weeks.values())[:WEEKLY])
 
@@ -188,10 +211,10 @@ def forget_old(settings: Settings, *, now: datetime, dry_run: bool = True) -> li
     Raises:
         BackupError: One of those that stay is damaged; then nothing that it may need is removed.
     """
-    with open_locks(settings, _WAIT_S).exclusive(BACKUPS):
+    with open_locks(settings, WAIT_S).exclusive(BACKUPS):
         repository = open_repository(settings)
         found = repository.snapshots()
-        stay = kept(found, now)
+        stay = kept(found, now, newest_at(settings))
         doomed = [each for each in found if each.id not in stay]
         if not dry_run and found:
             repository.forget(each.id for each in doomed)
@@ -201,7 +224,7 @@ def forget_old(settings: Settings, *, now: datetime, dry_run: bool = True) -> li
 @contextmanager
 def _nothing_is_removed(settings: Settings, lake: Lake) -> Iterator[None]:
     """Hold off vacuum, erasure and the removal of models; writers go on."""
-    locks = open_locks(settings, _WAIT_S)
+    locks = open_locks(settings, WAIT_S)
     with ExitStack() as held:
         for name in (ERASURE_LOCK, FORGETTING_LOCK):
             held.enter_context(locks.shared(name))

@@ -15,16 +15,14 @@ from pathlib import Path
 from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.maintenance.backup.databases import BESIDE, copy_sqlite, dump_postgres, find_sqlite, sqlite_path, sum_of
 from spotify_ai_assets.maintenance.backup.ledgers import is_there, to_lines
-from spotify_ai_assets.maintenance.backup.sealing import mark_of
 from spotify_ai_assets.maintenance.backup.snapshots import STAGED, TableState
 from spotify_ai_assets.maintenance.backup.trees import LEFT_OUT, Tree
 from spotify_ai_assets.resources import lake_care
 from spotify_ai_assets.resources.artifacts import POINTERS
 from spotify_ai_assets.resources.audit import AUDIT, ERASURE
 from spotify_ai_assets.resources.chain import Chain
-from spotify_ai_assets.resources.keys import open_key
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.settings import ROOT, Settings, secret
+from spotify_ai_assets.settings import ROOT, Settings
 from spotify_ai_assets.stores import STORES, Store
 
 PLACED, ASIDE = "placed", "aside"
@@ -171,9 +169,3 @@ def read_heads(settings: Settings) -> dict[str, tuple[int, str]]:
         return {}
     heads = {name: Chain(settings.ledger_url, name).head() for name in CHAINS}
     return {name: (head.sequence, head.digest) for name, head in heads.items()}
-
-
-def ledger_mark(settings: Settings) -> str:
-    """What tells the key of the ledger from another; empty where none was made, which asking for it would do."""
-    is_made = secret("SPOTIFY_AI_LEDGER_KEY") is not None or (settings.data / "keys" / "ledger.key").exists()
-    return mark_of(open_key(settings, "ledger")) if is_made else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from spotify_ai_assets.errors import ContractError, PlatformError
 from spotify_ai_assets.listening.landing import list_files
 from spotify_ai_assets.maintenance.backup.ledgers import copy_ledger
 from spotify_ai_assets.maintenance.erasure.cases import Person, SealedPeople, new_request, note_request, open_cases
@@ -53,9 +54,12 @@ class Desk:
             The id of the request.
 
         Raises:
-            ContractError: It cannot be an id.
+            ContractError: It cannot be an id; blank ones are none, since they would be sought everywhere.
             TransientError: The vault or the ledger does not answer; nothing was taken up.
+            SettingsError: The key of the ledger was lost or is another one; nothing was taken up.
         """
+        if not listener.strip():
+            raise ContractError("the id of a listener is blank")
         known = self.vault.find(listener)
         people, suppression = SealedPeople(self.settings), Suppression(self.settings, self.ledger)
         user = suppression.hash("user", listener)
@@ -68,28 +72,37 @@ class Desk:
         # Sealed first: a request that the ledger has must be known to somebody.
         people.keep(request, Person(listener, (known,) if known else ()))
         hashes = [suppression.hash("pseudonym", known)] if known else []
-        note_request(self.ledger, user, hashes, via, self.clock(), request)
+        note_request(self.ledger, user, hashes, via, self.clock(), request, key_mark=suppression.mark)
         copy_ledger(self.settings)  # where the machine is lost before the next backup, a restore knows of the request
         return request
 
     def settle_sealed(self) -> int:
         """Complete what was sealed by somebody who died before the ledger had it; gives how many.
 
-        Drops what is sealed of requests that have their receipt.
+        Drops what is sealed of requests that have their receipt. What cannot be opened waits for who can, and holds up nobody else.
         """
         people, suppression = SealedPeople(self.settings), Suppression(self.settings, self.ledger)
         waiting = people.requests()
         if not waiting:
             return 0
         known = {record.body["request"]: record.kind for record in self.ledger.records() if "request" in record.body}
+        completed = 0
         for request in waiting:
-            if request not in known:
-                person = people.open(request)
-                hashes = [suppression.hash("pseudonym", each) for each in person.pseudonyms]
-                note_request(self.ledger, suppression.hash("user", person.user), hashes, "command", self.clock(), request)
-            elif known[request] == "receipted":
+            if known.get(request) == "receipted":
                 people.drop(request)
-        return sum(request not in known for request in waiting)
+            elif request not in known:
+                try:
+                    person = people.open(request)
+                except PlatformError as error:
+                    _LOG.warning("request %s: %s", request[:8], error)
+                    continue
+                if not person.user.strip():  # of a former version, which took up blank ids
+                    people.drop(request)
+                    continue
+                user, hashes = suppression.hash("user", person.user), [suppression.hash("pseudonym", each) for each in person.pseudonyms]
+                note_request(self.ledger, user, hashes, "command", self.clock(), request, key_mark=suppression.mark)
+                completed += 1
+        return completed
 
 
 @dataclass(slots=True)
@@ -148,4 +161,5 @@ def _read(path: Path) -> tuple[str, str] | None:
 
 
 def _is_id(listener: str) -> bool:
-    return 0 < len(listener) <= 512 and "\0" not in listener and listener == listener.encode(errors="replace").decode()
+    is_text = "\0" not in listener and listener == listener.encode(errors="replace").decode()
+    return is_text and bool(listener.strip()) and len(listener) <= 512

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from spotify_ai_assets.errors import PermanentError, SettingsError
 from spotify_ai_assets.resources.chain import Chain, Entry, Record
 from spotify_ai_assets.resources.durable_file import replace_file
-from spotify_ai_assets.resources.keys import open_key
+from spotify_ai_assets.resources.keys import has_key, open_key
 from spotify_ai_assets.resources.storage import sync_path
 from spotify_ai_assets.settings import Settings
 
@@ -91,6 +91,10 @@ class Case:
         """What was counted in a step, the last time."""
         return next((each.body.get("figures", {}) for each in reversed(self.records) if each.kind == state), {})
 
+    def totals(self, state: State) -> dict[str, Any]:
+        """What was counted in a step, every time that it was done: numbers are added up, of all else the last stands."""
+        return add_figures(each.body.get("figures", {}) for each in self.records if each.kind == state)
+
     def as_json(self) -> dict[str, Any]:
         """What may be shown."""
         return {
@@ -115,6 +119,23 @@ class Person:
 
     user: str = field(repr=False)
     pseudonyms: tuple[str, ...] = field(default=(), repr=False)
+
+
+def add_figures(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of several times through a step: numbers added up, also those of mappings inside; of all else the last, and any ``True``."""
+    found: dict[str, Any] = {}
+    for figures in told:
+        for name, value in figures.items():
+            before = found.get(name)
+            if isinstance(value, bool):
+                found[name] = value or before is True
+            elif isinstance(value, int | float) and isinstance(before, int | float):
+                found[name] = before + value
+            elif isinstance(value, Mapping):
+                found[name] = add_figures([before if isinstance(before, Mapping) else {}, value])
+            else:
+                found[name] = value
+    return found
 
 
 def a_month_after(at: datetime) -> datetime:
@@ -151,7 +172,9 @@ def _case(request: str, records: list[Record]) -> Case:
     return Case(request, first.body["user"], tuple(hashes), state, first.at, due, rounds, left, tuple(records))
 
 
-def note_request(ledger: Chain, user: str, pseudonyms: Iterable[str], via: str, at: datetime, request: str | None = None) -> str:
+def note_request(
+    ledger: Chain, user: str, pseudonyms: Iterable[str], via: str, at: datetime, request: str | None = None, *, key_mark: str = ""
+) -> str:
     """Take up a request; from here on its person is refused everywhere.
 
     Args:
@@ -161,9 +184,11 @@ def note_request(ledger: Chain, user: str, pseudonyms: Iterable[str], via: str, 
         via: How it came: ``command`` or ``file``.
         at: Now, from which on the month counts.
         request: Its id; a new one unless given.
+        key_mark: What tells the key of the hashes from others, by ``Suppression.mark``.
     """
     request = request or new_request()
     body = {"request": request, "user": user, "pseudonyms": sorted(pseudonyms), "via": via, "due": a_month_after(at).isoformat()}
+    body |= {"key_mark": key_mark} if key_mark else {}
     ledger.append_all([Entry("requested", body, f"{request} requested")])
     return request
 
@@ -203,7 +228,7 @@ class SealedPeople:
 
         Raises:
             LostNeedlesError: Nothing is sealed for it, as after a restore.
-            SettingsError: It was sealed with another key.
+            SettingsError: It was sealed with another key, with one that is not there any more, or was damaged.
         """
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -212,9 +237,11 @@ class SealedPeople:
             sealed = self._path(request).read_bytes()
         except FileNotFoundError:
             raise LostNeedlesError(f"request {request[:8]}: whom it is about is not known any more; give the id again") from None
+        if not has_key(self._settings, "ledger"):
+            raise SettingsError("the key of the ledger, by which an open request for erasure was sealed, is not there")
         try:
             told = json.loads(AESGCM(self._key()).decrypt(sealed[:_NONCE], sealed[_NONCE:], request.encode()))
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise SettingsError("an open request for erasure was sealed with another key than SPOTIFY_AI_LEDGER_KEY") from None
         return Person(told["user"], tuple(told["pseudonyms"]))
 

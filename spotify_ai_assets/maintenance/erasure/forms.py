@@ -13,7 +13,7 @@ import re
 import unicodedata
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,9 +26,10 @@ EXACT = 12
 DIGITS = 10
 """Digits from which a number counts like any text; shorter ones are also sizes, times and counts."""
 
-Edge = Literal["any", "word", "wide", "hex", "base64", "text"]
+Edge = Literal["any", "word", "wide", "hex", "base64", "text", "whole"]
 """What must be around a form: ``any``: whatever; ``word``, ``wide``, ``hex`` and ``base64``: the end of a word, in that writing;
-``text``: the same, and the form is sought in text only."""
+``text``: the same, and the form is sought in text only; ``whole``: there too, and only where it is a value of its own: in quotes, a
+cell, a part of a path."""
 
 _INT_64 = 2**63
 _UUID = re.compile(r"\{?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\}?")
@@ -61,7 +62,7 @@ class Needles:
 
     Attributes:
         forms: All forms of all values, each pattern once.
-        narrowed: Names of the values that say too little to be sought outside of text.
+        narrowed: Names of the values that say too little to be sought outside of text, and of those that are words like others.
     """
 
     forms: tuple[Form, ...]
@@ -83,8 +84,12 @@ class Needles:
         return cls.of_values({name: value for name, value in given.items() if value is not None})
 
     @classmethod
-    def of_values(cls, values: Mapping[str, str]) -> "Needles":
+    def of_values(cls, values: Mapping[str, str], is_common: Callable[[str], bool] = lambda value: False) -> "Needles":
         """The forms of any values, by their names.
+
+        Args:
+            values: The values.
+            is_common: Whether a value is a word that texts hold whoever they are about: it is sought as a whole value only.
 
         Raises:
             PermanentError: There is nothing to seek, or a value is empty: it would be found everywhere.
@@ -93,9 +98,9 @@ class Needles:
             raise PermanentError("a scan needs values to seek, and none of them empty")
         forms: dict[bytes, Form] = {}
         for name, value in values.items():
-            for form in forms_of(name, value):
+            for form in forms_of(name, value, is_common=is_common(value)):
                 forms.setdefault(form.pattern, form)
-        return cls(tuple(forms.values()), tuple(name for name, value in values.items() if _says_little(value)))
+        return cls(tuple(forms.values()), tuple(name for name, value in values.items() if _says_little(value) or is_common(value)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,14 +113,18 @@ class Needles:
         return any(form.name.startswith("int64") for form in self.forms)
 
 
-def forms_of(name: str, value: str) -> Iterator[Form]:
+def forms_of(name: str, value: str, *, is_common: bool = False) -> Iterator[Form]:
     """All forms of a value.
 
     Args:
         name: Its name.
         value: It.
+        is_common: Whether it is a word like others.
     """
     size = len(value.encode())
+    if is_common:
+        yield from (Form(name, spelling, text.encode(), "whole") for spelling, text in _spellings(value))
+        return
     if _says_little(value):
         yield from (Form(name, spelling, text.encode(), "text") for spelling, text in _spellings(value))
         return

@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.errors import PermanentError, PlatformError, TransientError
 from spotify_ai_assets.listening.contracts import KEPT_FILES
 from spotify_ai_assets.maintenance.backup.ledgers import copy_ledger
 from spotify_ai_assets.maintenance.backup.saving import ERASURE_LOCK
 from spotify_ai_assets.maintenance.erasure.accepting import Desk
 from spotify_ai_assets.maintenance.erasure.cases import (
     Case,
-    LostNeedlesError,
     Person,
     SealedPeople,
     State,
@@ -28,8 +28,15 @@ from spotify_ai_assets.maintenance.erasure.cases import (
     open_cases,
     read_cases,
 )
-from spotify_ai_assets.maintenance.erasure.evidence import look, places, roots_of
-from spotify_ai_assets.maintenance.erasure.purging import clear_stores, clear_stream, forget_trainings, remove_kept, wanted_trainings
+from spotify_ai_assets.maintenance.erasure.evidence import databases_of, look, places, roots_of
+from spotify_ai_assets.maintenance.erasure.purging import (
+    clear_stores,
+    clear_stream,
+    forget_trainings,
+    has_locked_files,
+    remove_kept,
+    wanted_trainings,
+)
 from spotify_ai_assets.maintenance.erasure.receipts import sign_receipt
 from spotify_ai_assets.maintenance.erasure.rewriting import drop_empty_days, is_theirs, remove_rows
 from spotify_ai_assets.maintenance.erasure.targets import about_listeners, touched_by_listeners, unregistered
@@ -109,6 +116,11 @@ class _Batch:
     """What the step could not do; it keeps the cases open."""
 
     @property
+    def since(self) -> datetime:
+        """When the tables lost the last of these people; what learnt before that may have learnt from them."""
+        return max(_rewritten_at(case) for case in self.cases)
+
+    @property
     def users(self) -> list[str]:
         """Real ids."""
         return [person.user for person in self.people.values()]
@@ -125,6 +137,8 @@ Step = Callable[[_Batch], Mapping[str, Any]]
 def erase(tools: Tools, requests: Sequence[str] | None = None, progress: Progress = lambda step, how_far: None) -> list[Case]:
     """Bring open cases to their receipts, together: what must be made again is made once for all of them.
 
+    One that cannot be brought any further is told of and holds up nobody else.
+
     Args:
         tools: What it works with.
         requests: Which cases; all open ones unless given.
@@ -134,50 +148,105 @@ def erase(tools: Tools, requests: Sequence[str] | None = None, progress: Progres
         These cases as they are afterwards; one that is still open says what is left.
 
     Raises:
-        PlatformError: A step failed; another call goes on from there.
+        PlatformError: A step failed for all of them, or something did not answer; another call goes on from there.
     """
     tools.desk.settle_sealed()
     ledger = tools.ledger
     wanted = {case.request for case in open_cases(ledger)} if requests is None else set(requests)
+    stuck: dict[str, str] = {}
     with open_locks(tools.settings, BACKUP_S).exclusive(ERASURE_LOCK):
         for _ in range(ROUNDS):
-            if not _go_round(tools, ledger, wanted, progress):
+            if not _go_together(tools, ledger, wanted - stuck.keys(), stuck, progress):
                 break
     copy_ledger(tools.settings)
-    return [case for case in read_cases(ledger) if case.request in wanted]
+    return [_told_of(case, stuck) for case in read_cases(ledger) if case.request in wanted]
 
 
-def _go_round(tools: Tools, ledger: Chain, wanted: set[str], progress: Progress) -> bool:
-    """One time through all steps; gives whether some case must go through them again."""
-    started = time.monotonic()
+def _told_of(case: Case, stuck: Mapping[str, str]) -> Case:
+    return replace(case, left=tuple(dict.fromkeys((*case.left, stuck[case.request])))) if case.request in stuck and case.is_open else case
+
+
+def _go_together(tools: Tools, ledger: Chain, wanted: set[str], stuck: dict[str, str], progress: Progress) -> bool:
+    """One time through all steps, all cases together; where that fails for good, one after the other, so that one fails alone."""
+    try:
+        return _go_round(tools, ledger, wanted, stuck, progress)
+    except TransientError:
+        raise
+    except PlatformError:
+        if len(wanted - stuck.keys()) < 2:
+            raise
+    failed: dict[str, PlatformError] = {}
+    for request in sorted(wanted - stuck.keys()):
+        try:
+            _go_round(tools, ledger, {request}, stuck, progress)
+        except TransientError:
+            raise
+        except PlatformError as error:
+            _LOG.warning("request %s: %s", request[:8], error)
+            failed[request] = error
+    if failed and failed.keys() == wanted - stuck.keys():
+        raise next(iter(failed.values()))
+    stuck |= {request: str(error) for request, error in failed.items()}
+    return any(case.is_open for case in read_cases(ledger) if case.request in wanted - stuck.keys())
+
+
+def _go_round(tools: Tools, ledger: Chain, wanted: set[str], stuck: dict[str, str], progress: Progress) -> bool:
+    """One time through all steps; gives whether some case must go through them again. What is stuck at its beginning is told of."""
     cases = [case for case in open_cases(ledger) if case.request in wanted]
     sealed = SealedPeople(tools.settings)
-    people = _whom(tools, [case for case in cases if case.is_before("scanned")], sealed)
+    people = _whom(tools, [case for case in cases if case.is_before("scanned")], sealed, stuck)
     batch = _Batch(tools, ledger, [case for case in cases if case.request in people], people, progress)
     for step, do in _STEPS:
         _take_step(batch, step, do)
     for case in [case for case in read_cases(ledger) if case.request in wanted and case.state == "scanned"]:
-        _close(tools, ledger, case, sealed, started)
-    return any(case.is_open for case in read_cases(ledger) if case.request in wanted)
+        _close(tools, ledger, case, sealed)
+    return any(case.is_open for case in read_cases(ledger) if case.request in wanted - stuck.keys())
 
 
-def _whom(tools: Tools, cases: Sequence[Case], sealed: SealedPeople) -> dict[str, Person]:
-    """Whom cases are about. What was sealed is lost by a restore: then the vault may still know; else the id must be given again."""
+def _whom(tools: Tools, cases: Sequence[Case], sealed: SealedPeople, stuck: dict[str, str]) -> dict[str, Person]:
+    """Whom cases are about. What was sealed is lost by a restore: then the vault may still know; else the id must be given again.
+
+    Args:
+        tools: What the erasure works with.
+        cases: The cases.
+        sealed: Knows whom they are about.
+        stuck: Is told of those of whom nobody knows.
+    """
     found: dict[str, Person] = {}
     lost = dict[str, str]()
     for case in cases:
         try:
-            found[case.request] = sealed.open(case.request)
-        except LostNeedlesError as error:
+            found[case.request] = _sought(sealed.open(case.request), case.request)
+        except PlatformError as error:  # lost, damaged or blank: it is told of, and the others go on
             lost[case.user] = case.request
+            stuck[case.request] = str(error)
             _LOG.warning("%s", error)
     if lost:
         suppression = Suppression(tools.settings, tools.ledger)
         for user, pseudonym in tools.vault.walk():
-            if request := lost.get(suppression.hash("user", user)):
+            if user.strip() and (request := lost.get(suppression.hash("user", user))):
                 found[request] = Person(user, (pseudonym,))
                 sealed.keep(request, found[request])
+                del stuck[request]
     return found
+
+
+def _sought(person: Person, request: str) -> Person:
+    """The person, where there is something to be sought.
+
+    Raises:
+        PermanentError: The id is blank, as it could be in former versions: it would be found everywhere.
+    """
+    if not person.user.strip():
+        raise PermanentError(f"request {request[:8]}: the id that was given is blank")
+    return person
+
+
+def _rewritten_at(case: Case) -> datetime:
+    """When the tables last lost something of a person; when they were first looked through, where they never held any."""
+    told = [each for each in case.records if each.kind == "rewritten"]
+    lost = [each for each in told if each.body.get("figures", {}).get("tables")]
+    return lost[-1].at if lost else told[0].at if told else case.requested_at
 
 
 def _take_step(batch: _Batch, step: State, do: Step) -> None:
@@ -209,9 +278,12 @@ def _take_step(batch: _Batch, step: State, do: Step) -> None:
 
 def _suppress(batch: _Batch) -> Mapping[str, Any]:
     """Intake and stream refuse the person since the request; here services stop to answer by what they knew, and late pseudonyms show."""
+    from spotify_ai_assets.listening.intake import INTAKE_LOCK
     from spotify_ai_assets.recommendations.realtime.live import open_live
 
     tools, sealed = batch.tools, SealedPeople(batch.tools.settings)
+    with open_locks(tools.settings, BACKUP_S).exclusive(INTAKE_LOCK):
+        pass  # files that were being imported when the request came are committed now, and later ones are refused the person
     for request, person in batch.people.items():
         # An import that was under way when the request came may have met somebody whom the vault did not know.
         found = tools.vault.find(person.user)
@@ -256,7 +328,8 @@ def _rebuild(batch: _Batch) -> Mapping[str, Any]:
     from spotify_ai_assets.maintenance.erasure.rebuilding import rebuild
 
     tools = batch.tools
-    rebuilt = rebuild(tools.instance, tools.lake, tools.settings, batch.pseudonyms, lambda what: batch.progress("rebuilt", what))
+    watch = partial(batch.progress, "rebuilt")
+    rebuilt = rebuild(tools.instance, tools.lake, tools.settings, batch.pseudonyms, watch, since=batch.since)
     batch.skipped += rebuilt.left
     return rebuilt.figures()
 
@@ -267,6 +340,8 @@ def _purge(batch: _Batch) -> Mapping[str, Any]:
     messages, is_empty = clear_stream(settings, batch.pseudonyms)
     if not is_empty:
         batch.skipped.append("stream: its worker has not let go of all messages yet")
+    if has_locked_files(settings):
+        batch.skipped.append("kept: nobody can tell whose the files are without SPOTIFY_AI_LANDING_KEY; give it, or remove them by hand")
     trainings = forget_trainings(settings, wanted_trainings(settings))
     cleared = clear_stores(settings, batch.people, [*batch.users, *batch.pseudonyms])
     return {"messages": messages, "trainings": trainings, **cleared}
@@ -288,7 +363,8 @@ def _scan(batch: _Batch) -> Mapping[str, Any]:
     def watch(store: str, done: int, total: int | None) -> None:
         batch.progress("scanned", f"{store} {done}/{total}")
 
-    found = look(settings, batch.people, roots_of(settings), watch)
+    databases = databases_of(settings, batch.tools.instance)
+    found = look(settings, batch.people, roots_of(settings), watch, databases=databases)
     skipped = [what for case in batch.cases for what in case.skipped()]
     left = [*skipped, *unregistered(open_artifacts(settings).names(), data_folders(settings.data)), *places(found)]
     return {**_told(found), "left": list(dict.fromkeys(left))}
@@ -311,7 +387,7 @@ _STEPS: tuple[tuple[State, Step], ...] = (
 )
 
 
-def _close(tools: Tools, ledger: Chain, case: Case, sealed: SealedPeople, started: float) -> None:
+def _close(tools: Tools, ledger: Chain, case: Case, sealed: SealedPeople) -> None:
     """Forget whom a case is about, and sign its receipt."""
     tools.hook("before", "receipted")
     sealed.drop(case.request)
@@ -323,7 +399,7 @@ def _close(tools: Tools, ledger: Chain, case: Case, sealed: SealedPeople, starte
         run_id=tools.run_id,
         trace_id=tools.trace_id,
         outputs={"receipt_sha256": signed["receipt_sha256"]},
-        figures=_summary(case, time.monotonic() - started, tools.clock()),
+        figures=_summary(case, tools.clock()),
         once=f"erased {case.request}",
     )
     open_audit(tools.settings).record_all([deed])
@@ -331,14 +407,16 @@ def _close(tools: Tools, ledger: Chain, case: Case, sealed: SealedPeople, starte
     tools.hook("after", "receipted")
 
 
-def _summary(case: Case, seconds: float, now: datetime) -> dict[str, Any]:
-    scanned, rewritten = case.figures("scanned"), case.figures("rewritten")
+def _summary(case: Case, now: datetime) -> dict[str, Any]:
+    """What was done about a case in all, however often it went through the steps; of the scans the last one, which found nothing."""
+    scanned, rewritten = case.figures("scanned"), case.totals("rewritten")
+    seconds = sum(float(each.body.get("figures", {}).get("seconds", 0)) for each in case.records)
     return {
         "seconds": round(seconds, 3),
         "days": round((now - case.requested_at).total_seconds() / 86_400, 3),
         "rounds": case.rounds,
         "rows": sum(each["rows"] for each in rewritten.get("tables", {}).values()),
-        "partitions": case.figures("rebuilt").get("partitions", 0),
+        "partitions": case.totals("rebuilt").get("partitions", 0),
         "scanned_files": scanned.get("files", 0),
         "scanned_bytes": scanned.get("bytes", 0),
     }
@@ -356,7 +434,7 @@ def preview(tools: Tools, listener: str) -> dict[str, Any]:
 
     pseudonym = tools.vault.find(listener)
     people = {"": Person(listener, (pseudonym,) if pseudonym else ())}
-    found = look(tools.settings, people, roots_of(tools.settings))
+    found = look(tools.settings, people, roots_of(tools.settings), databases=databases_of(tools.settings, tools.instance))
     versions: Mapping[str, list[str]] = {}
     if pseudonym:
         with suppress(FileNotFoundError):

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from spotify_ai_assets.listening.landing import KEY_VARIABLE
 from spotify_ai_assets.maintenance.erasure.scanning import data_roots
-from spotify_ai_assets.settings import Settings
+from spotify_ai_assets.settings import Settings, secret
 
+_SQLITE = "sqlite:///"
+_BESIDE = ("", "-wal", "-shm", "-journal")
+_ELSEWHERE, _SERVER = " elsewhere", " server"
 _SERVERS = ("postgresql", "redis://", "rediss://", "unix://", "s3://")
 
 
@@ -57,20 +60,41 @@ def places_of(
     databases = {}
     for name, place in named.items():
         if place.startswith(_SERVERS):
-            databases[f"{name} server"] = place
+            databases[f"{name}{_SERVER}"] = place
         elif (path := _local(place)) and path.exists() and not path.resolve().is_relative_to(settings.data.resolve()):
-            roots[f"{name} elsewhere"] = path
+            roots |= _elsewhere(name, path, place, settings.data)
     return Places(roots, databases, _keys(environment))
 
 
+def store_of(name: str) -> str:
+    """The store that a place of a scan belongs to, also where it lies elsewhere or on a server."""
+    return name.partition(_ELSEWHERE)[0].removesuffix(_SERVER)
+
+
+def database_elsewhere(settings: Settings, url: str) -> Path | None:
+    """The file of a SQLite database that is there and does not lie below the data folder."""
+    path = Path(url.removeprefix(_SQLITE))
+    is_ours = not url.startswith(_SQLITE) or path.resolve().is_relative_to(settings.data.resolve())
+    return None if is_ours or not path.exists() else path
+
+
+def _elsewhere(name: str, path: Path, place: str, data: Path) -> dict[str, Path]:
+    """A folder elsewhere; of a database in a folder above the data folder its own files alone, since all the rest would be read twice."""
+    if not place.startswith(_SQLITE) or not data.resolve().is_relative_to(path.resolve()):
+        return {f"{name}{_ELSEWHERE}": path}
+    database = Path(place.removeprefix(_SQLITE))
+    files = {f"{name}{_ELSEWHERE}{end}": database.with_name(f"{database.name}{end}") for end in _BESIDE}
+    return {each: file for each, file in files.items() if file.exists()}
+
+
 def _local(place: str) -> Path | None:
-    if place.startswith("sqlite:///"):
-        return Path(place.removeprefix("sqlite:///")).parent
+    if place.startswith(_SQLITE):
+        return Path(place.removeprefix(_SQLITE)).parent
     return Path(place) if place and "://" not in place else None
 
 
 def _keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
-    key = environment.get(KEY_VARIABLE, "").encode()
+    key = (secret(KEY_VARIABLE, environment) or "").encode()
     try:
         return (key,) if len(base64.urlsafe_b64decode(key)) == 32 else ()
     except binascii.Error:

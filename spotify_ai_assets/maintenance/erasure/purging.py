@@ -18,7 +18,9 @@ from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.listening.landing import AUDIO, UNFINISHED, open_landing
 from spotify_ai_assets.maintenance.erasure.cases import Person
 from spotify_ai_assets.maintenance.erasure.evidence import look
+from spotify_ai_assets.maintenance.erasure.places import database_elsewhere, places_of
 from spotify_ai_assets.maintenance.erasure.targets import LEARNT
+from spotify_ai_assets.maintenance.erasure.vocabulary import is_own_word
 from spotify_ai_assets.resources.durable_file import replace_file
 from spotify_ai_assets.resources.storage import sync_path
 from spotify_ai_assets.resources.stream import SpoolStream, StreamError, open_stream
@@ -34,12 +36,15 @@ ERASED = "[erased]"
 _REMOVED = ("quarantine", "kept", "landing", "scratch", "requests")
 """Stores whose files go where they hold a person."""
 _UNREADABLE = ("quarantine", "kept")
-"""Stores whose files go also where nobody can read them: nobody knows whose they are, and nobody could ever look."""
+"""Stores whose files go also where nobody can read them: nobody knows whose they are, and nobody could ever look. Kept files only where
+their key is there and does not open them: without it nothing can be said of any of them."""
 _STRUCK = ("logs", "dagster", "mlflow")
 """Stores whose texts lose the person's identifiers."""
 _CLEARED = ("dagster", "mlflow")
 """Stores whose databases are written anew."""
 _BESIDE = ("-wal", "-shm", "-journal")
+_STRUCTURAL = re.compile(r"(?:^|_)(?:id|uuid|key|status|state|stage|type|kind|class)$", re.IGNORECASE)
+"""Names of columns that say what a row is."""
 _SQLITE_WAIT_S = 30.0
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _FORGET_WAIT_S = 45.0
@@ -63,27 +68,46 @@ def clear_stores(settings: Settings, people: Mapping[str, Person], values: Colle
         TransientError: A database that holds a person was in use for too long.
     """
     roots = {name: settings.data / name for name in (*_REMOVED, *_STRUCK) if (settings.data / name).exists()}
-    found, pattern = look(settings, people, roots), pattern_of(values)
+    elsewhere = database_elsewhere(settings, settings.tracking_url)
+    if elsewhere:  # its own files alone: whatever lies beside it in that folder is not the platform's to change
+        beside = {f"mlflow elsewhere{end}": elsewhere.with_name(f"{elsewhere.name}{end}") for end in ("", *_BESIDE)}
+        roots |= {name: path for name, path in beside.items() if path.exists()}
+    found, pattern = look(settings, people, roots, databases={}), pattern_of(values)
     counts: dict[str, int] = dict.fromkeys(("files", "logs", "texts", "databases", "busy"), 0)
     for store in _REMOVED:
         counts["files"] += remove_files(roots[store], _doomed(settings, found, store)) if store in roots else 0
-    hits = {roots[each.store] / each.path for each in found.hits if each.store in _STRUCK}
+    hits = {_path_of(roots[each.store], each.path) for each in found.hits if each.store not in _REMOVED}
     for file in sorted(hits):
         if file.is_file() and not is_sqlite(file) and not file.name.endswith(_BESIDE):
             counts["logs"] += redact_log(file, pattern)
-    for store in _CLEARED:
-        for database in databases_below(settings.data / store):
-            beside = {database, *(database.with_name(f"{database.name}{end}") for end in _BESIDE)}
-            if hits & beside:
-                counts["texts"] += strike_from_database(database, pattern)
-            try:
-                clear_database(database)
-                counts["databases"] += 1
-            except TransientError:
-                if hits & beside:
-                    raise
-                counts["busy"] += 1
+    for database in [*(each for store in _CLEARED for each in databases_below(settings.data / store)), *([elsewhere] if elsewhere else [])]:
+        _clear(database, hits, pattern, counts)
     return counts
+
+
+def has_locked_files(settings: Settings) -> bool:
+    """Whether there are kept files and no key to read them: nobody can tell whose they are, and whoever has the key still can."""
+    kept = settings.data / "kept"
+    return not places_of(settings).keys and kept.exists() and any(path.is_file() for path in kept.rglob("*"))
+
+
+def _path_of(root: Path, path: str) -> Path:
+    """Where a find is: a root may be a file."""
+    return root / path if root.is_dir() else root
+
+
+def _clear(database: Path, hits: Collection[Path], pattern: re.Pattern[str], counts: dict[str, int]) -> None:
+    """Strike from a database what was found in it, and write it anew; one that is in use and holds nobody is told of only."""
+    is_hit = any(each in hits for each in (database, *(database.with_name(f"{database.name}{end}") for end in _BESIDE)))
+    if is_hit:
+        counts["texts"] += strike_from_database(database, pattern)
+    try:
+        clear_database(database)
+        counts["databases"] += 1
+    except TransientError:
+        if is_hit:
+            raise
+        counts["busy"] += 1
 
 
 def _doomed(settings: Settings, found: "ScanResult", store: str) -> set[str]:
@@ -92,7 +116,7 @@ def _doomed(settings: Settings, found: "ScanResult", store: str) -> set[str]:
     What has landed and could not be taken in yet stays, since others may be in it: it keeps the case open.
     """
     paths = {each.path for each in found.hits if each.store == store}
-    if store in _UNREADABLE:
+    if store in _UNREADABLE and (store != "kept" or places_of(settings).keys):
         paths |= {each.path for each in found.undecodable if each.store == store}
     if store == "landing":
         waiting = {file.relative_to(settings.landing).as_posix() for file in open_landing(settings).files()}
@@ -129,12 +153,13 @@ def remove_kept(settings: Settings, digests: Iterable[str]) -> int:
 def pattern_of(values: Collection[str]) -> re.Pattern[str]:
     """Finds values as words of their own, however a text writes them: as they are, in JSON, in a URL; by upper and lower case alike.
 
-    A value of fewer than six bytes is left out: it would be found in words that have nothing to do with it.
+    A value of fewer than six bytes, and one that is a word of the platform's own, is left out: it would be found in words that have
+    nothing to do with it.
     """
     import json
     import urllib.parse
 
-    told = [each for each in values if len(each.encode()) >= 6]
+    told = [each for each in values if len(each.encode()) >= 6 and not is_own_word(each)]
     spellings = {form for each in told for form in (each, json.dumps(each)[1:-1], urllib.parse.quote(each, safe=""), each.encode().hex())}
     if not spellings:
         return re.compile(r"(?!)")
@@ -184,7 +209,10 @@ def is_sqlite(path: Path) -> bool:
 
 
 def strike_from_database(path: Path, pattern: re.Pattern[str]) -> int:
-    """Strike values from all texts of a SQLite database; gives how many rows were changed.
+    """Strike values from the texts of a SQLite database; gives how many rows were changed.
+
+    Left alone are columns that say what a row is: keys, what refers to other rows, states and types, and whatever the database refuses
+    to have changed. Who is in one of those is found by the byte scan afterwards, which a person must see to.
 
     Raises:
         TransientError: Another process held it for too long.
@@ -195,15 +223,25 @@ def strike_from_database(path: Path, pattern: re.Pattern[str]) -> int:
         connection.execute("BEGIN IMMEDIATE")
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
         for (table,) in tables:
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
-            for column in columns:
+            for column in _free_columns(connection, table):
                 name = _quoted(column)
-                changed += connection.execute(
-                    f"UPDATE {_quoted(table)} SET {name} = strike({name})"
-                    f" WHERE typeof({name}) IN ('text', 'blob') AND strike({name}) IS NOT {name}"
-                ).rowcount
+                with suppress(sqlite3.IntegrityError):  # the statement is undone, the others stand
+                    changed += connection.execute(
+                        f"UPDATE {_quoted(table)} SET {name} = strike({name})"
+                        f" WHERE typeof({name}) IN ('text', 'blob') AND strike({name}) IS NOT {name}"
+                    ).rowcount
         connection.execute("COMMIT")
     return changed
+
+
+def _free_columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The columns of a table that may be changed without changing what its rows are."""
+    held = {row[3] for row in connection.execute(f"PRAGMA foreign_key_list({_quoted(table)})")}
+    for index in connection.execute(f"PRAGMA index_list({_quoted(table)})").fetchall():
+        if index[2]:  # unique
+            held |= {row[2] for row in connection.execute(f"PRAGMA index_info({_quoted(index[1])})")}
+    told = connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
+    return [name for _, name, _, _, _, key in told if not key and name not in held and not _STRUCTURAL.search(name)]
 
 
 def clear_database(path: Path) -> None:

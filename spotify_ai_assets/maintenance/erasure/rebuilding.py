@@ -9,7 +9,7 @@ history and vector are struck first.
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_ai_assets.errors import PlatformError
 from spotify_ai_assets.maintenance.erasure.rewriting import drop_days, listened_days, remove_rows, vanished_days
 from spotify_ai_assets.maintenance.erasure.targets import LEARNT, about_listeners
+from spotify_ai_assets.maintenance.upkeep.orphans import mentions
 from spotify_ai_assets.recommendations.contracts import EVALUATION
 from spotify_ai_assets.recommendations.contracts import TABLES as RECOMMENDATIONS
 from spotify_ai_assets.recommendations.manifests import MODEL, RELEASE
@@ -71,7 +72,13 @@ class Rebuilt:
 
 
 def rebuild(
-    instance: "DagsterInstance", lake: Lake, settings: Settings, pseudonyms: Collection[str], progress: Progress = lambda what: None
+    instance: "DagsterInstance",
+    lake: Lake,
+    settings: Settings,
+    pseudonyms: Collection[str],
+    progress: Progress = lambda what: None,
+    *,
+    since: datetime | None = None,
 ) -> Rebuilt:
     """Make again everything that people's listens went into. May be repeated, also after it was killed.
 
@@ -81,6 +88,7 @@ def rebuild(
         settings: Where everything lies.
         pseudonyms: Of the people.
         progress: Told what is being made.
+        since: When the tables lost the people: whatever learnt before that goes; now, unless given.
 
     Raises:
         PlatformError: The recommender could not be trained, for another reason than that too little is left to learn from.
@@ -94,7 +102,9 @@ def rebuild(
     outcome = run_backfill(
         defs(), instance, lake, tables, None, None, progress=lambda first, last, done, total: progress(f"{last} {done}/{total}")
     )
-    versions, is_trained = _renew_recommender(instance, lake, settings, progress)
+    # Of whom no pseudonym is known nothing was ever in the tables, so that nothing can have learnt from them.
+    since = (since or datetime.now(UTC)) if pseudonyms else datetime.min.replace(tzinfo=UTC)
+    versions, is_trained = _renew_recommender(instance, lake, settings, progress, since)
     rows = remove_rows(lake, about_listeners(lake.tables), pseudonyms)
     pages = drop_pages(lake, settings)
     left = tuple(f"{key}: {len(days)} partitions were refused" for key, days in sorted(outcome.refused.items()))
@@ -124,23 +134,60 @@ def retire(settings: Settings) -> int:
         return _remove_others(artifacts, {})
 
 
-def _renew_recommender(instance: "DagsterInstance", lake: Lake, settings: Settings, progress: Progress) -> tuple[int, bool]:
-    """Train the recommender anew if anything of it is out of date; gives how many versions went, and whether it was trained."""
-    side = side_settings(settings)
+def _renew_recommender(
+    instance: "DagsterInstance", lake: Lake, settings: Settings, progress: Progress, since: datetime
+) -> tuple[int, bool]:
+    """Train the recommender anew if anything of it is out of date or what serves is older than a moment; else only remove the rest.
+
+    Returns:
+        How many versions went, and whether it was trained.
+    """
+    side, artifacts = side_settings(settings), open_artifacts(settings)
     keys = [table.key for table in RECOMMENDATIONS.values() if table.reads]
-    has_any = any(open_artifacts(settings).versions(name) for name in LEARNT)
+    has_any = any(artifacts.versions(name) for name in LEARNT)
     was_killed = side.data.exists()
     if not has_any and not was_killed:
         return 0, False
-    if not was_killed and not plan(lake.tables, keys, [], Ledger(lake.states)):
-        return 0, False
-    shutil.rmtree(side.data, ignore_errors=True)
-    side.data.mkdir(parents=True, mode=0o700)
+    is_stale = was_killed or bool(plan(lake.tables, keys, [], Ledger(lake.states)))
+    if not is_stale and all(made >= since for made in _made_at(artifacts, _serving(artifacts, lake))):
+        with open_locks(settings).exclusive(FORGETTING):
+            return _remove_others(artifacts, _serving(artifacts, lake)), False
+    _empty(side.data)
     progress("training")
     is_trained = _train(instance, lake, settings, side)
     versions = adopt(settings, side) if is_trained else retire(settings)
     shutil.rmtree(side.data)
     return versions, is_trained
+
+
+def _empty(folder: Path) -> None:
+    """A folder with nothing in it. It is never away: that it is there says that a training was begun and not adopted yet."""
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _serving(artifacts: Artifacts, lake: Lake) -> dict[str, set[str]]:
+    """By artifact that learns from listeners, the versions that an alias means or the evaluation names, and what these are made of."""
+    known = {name: {each.version: each for each in artifacts.versions(name)} for name in LEARNT}
+    waiting = [(name, each) for name in LEARNT for each in artifacts.pointers(name).aliases.values()]
+    recipes = lake.scan(EVALUATION.key).select("recipe_version").unique().collect()["recipe_version"].drop_nulls()
+    waiting += [(name, each) for name in LEARNT for each in recipes]
+    found: dict[str, set[str]] = {}
+    while waiting:
+        name, version = waiting.pop()
+        if version in known[name] and version not in found.setdefault(name, set()):
+            found[name].add(version)
+            named = mentions(known[name][version])
+            waiting += [(other, each) for other, versions in known.items() for each in named & versions.keys()]
+    return found
+
+
+def _made_at(artifacts: Artifacts, versions: Mapping[str, Collection[str]]) -> list[datetime]:
+    return [datetime.fromisoformat(artifacts.describe(name, each).created_at) for name, many in versions.items() for each in many]
 
 
 @dataclass(frozen=True)

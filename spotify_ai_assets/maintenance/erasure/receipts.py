@@ -13,7 +13,7 @@ from typing import Any
 
 from spotify_ai_assets.errors import MissingInputError
 from spotify_ai_assets.locale import translate as _
-from spotify_ai_assets.maintenance.erasure.cases import Case, read_cases
+from spotify_ai_assets.maintenance.erasure.cases import Case, add_figures, read_cases
 from spotify_ai_assets.maintenance.erasure.targets import OUTSIDE
 from spotify_ai_assets.resources.chain import Chain, Head, canonical, to_text
 from spotify_ai_assets.resources.durable_file import replace_file
@@ -158,7 +158,9 @@ def tell(told: Mapping[str, Any], language: str) -> str:
 
     from spotify_ai_assets.reports.notation import Notation
 
-    write, figures = Notation(language), {step["state"]: step["figures"] for step in told["steps"]}
+    write, steps = Notation(language), told["steps"]
+    # All that was done, also in a round before the last; of the scans only the last one, which found nothing, is in the receipt.
+    figures = {step["state"]: add_figures(each["figures"] for each in steps if each["state"] == step["state"]) for step in steps}
     asked, done, due = (write.long_date(datetime.fromisoformat(told[name]).date()) for name in ("requested_at", "completed_at", "due"))
     scan, tables = figures["scanned"], figures["rewritten"].get("tables", {})
     rebuilt, purged = figures["rebuilt"], figures["purged"]

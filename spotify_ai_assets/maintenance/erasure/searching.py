@@ -76,10 +76,12 @@ class Finder:
 
     def __init__(self, needles: Needles) -> None:
         self.finds = Finds()
-        everywhere = [form for form in needles.forms if form.edge != "text"]
+        everywhere = [form for form in needles.forms if form.edge not in ("text", "whole")]
         ordered = sorted(everywhere, key=lambda form: (_anchor(form.pattern), form.pattern))
         self.forms = ordered
-        self.in_text = [(form, _in_text(form.pattern)) for form in needles.forms if form.edge == "text"]
+        self.in_text = [
+            (form, _in_text(form.pattern, is_whole=form.edge == "whole")) for form in needles.forms if form.edge in ("text", "whole")
+        ]
         self.longest = max(len(form.pattern) for form in needles.forms)
         heads = np.array([_anchor(form.pattern) for form in ordered], dtype=np.uint64)
         self.anchors, first = np.unique(heads, return_index=True)
@@ -162,10 +164,13 @@ def _bitmap(anchors: "npt.NDArray[np.uint64]") -> "npt.NDArray[np.uint8]":
     return bitmap
 
 
-def _in_text(pattern: bytes) -> re.Pattern[bytes]:
-    """A word of its own; a number must be one that is no figure: in quotes, a cell, a part of a path, or the value of an id."""
-    text = re.escape(pattern)
-    if not pattern.isdigit():
+def _in_text(pattern: bytes, *, is_whole: bool = False) -> re.Pattern[bytes]:
+    """A word of its own; a number must be one that is no figure: in quotes, a cell, a part of a path, or the value of an id.
+
+    A word that is a value of its own stands like such a number, and names no field.
+    """
+    text = re.escape(pattern) + (rb"(?![\"']\s*:)" if is_whole else b"")
+    if not is_whole and not pattern.isdigit():
         return re.compile(rb"(?<![0-9A-Za-z_\x80-\xff])" + text + rb"(?![0-9A-Za-z_\x80-\xff])")
     before = rb'(?:\A|(?<=["\'=/\n\x00>])|(?<=id":)|(?<=id": )|(?<=\n,)|(?<=[^0-9\]}"],)|(?<=[\t;]))'
     return re.compile(before + text + rb'(?=["\'/\r\n\x00<,}\t;&]|\Z)')

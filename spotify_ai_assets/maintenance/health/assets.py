@@ -1,5 +1,7 @@
 """Health as an asset: looks at every part of the platform, keeps the grades and tells whoever is to know."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,8 +20,8 @@ from spotify_ai_assets.observability.alerts.routing import tell
 from spotify_ai_assets.observability.metrics.exporter import GRADES
 from spotify_ai_assets.observability.metrics.roster import read_roster
 from spotify_ai_assets.resources import open_locks
-from spotify_ai_assets.resources.audit import open_audit, who_of
-from spotify_ai_assets.resources.lake import Lake
+from spotify_ai_assets.resources.audit import Deed, open_audit, who_of
+from spotify_ai_assets.resources.lake import Lake, Origin
 from spotify_ai_assets.runs import claim
 from spotify_ai_assets.settings import Settings
 
@@ -45,18 +47,32 @@ def _check(context: dg.AssetExecutionContext, lake: Lake, settings: Settings, no
     # This very process has loaded the code location.
     findings = look(View(context.instance, lake, settings, now, os.environ, read_roster().policies, ""))
     before = lake.scan(HEALTH.key).collect()
-    written = lake.write(HEALTH.key, as_rows(findings, before, now), origin=origin)
-    context.add_output_metadata({**partition_metadata(written.state), "grade": overall(findings), **_counts(findings)})
-    if changed := find_changes(findings, before):
-        open_audit(settings).record(
-            "health",
-            subject=overall(findings),
-            who=who_of(context.run.tags),
-            run_id=origin.run_id,
-            trace_id=origin.trace_id,
-            figures={each.component: GRADES[each.grade] for each in changed},
-        )
-    tell(settings, *(as_notice(each, now) for each in findings))
+    try:
+        # First: what the router does not learn now it could not learn later of a run that dies here. It takes the same twice.
+        tell(settings, *(as_notice(each, now) for each in findings))
+    finally:
+        if changed := find_changes(findings, before):
+            open_audit(settings).record_all([_as_deed(changed, findings, before, context.run.tags, origin)])
+        written = lake.write(HEALTH.key, as_rows(findings, before, now), origin=origin)
+        context.add_output_metadata({**partition_metadata(written.state), "grade": overall(findings), **_counts(findings)})
+
+
+def _as_deed(
+    changed: Iterable[Finding], findings: Iterable[Finding], before: pl.DataFrame, tags: Mapping[str, str], origin: Origin
+) -> Deed:
+    """What is recorded of grades that changed since the table was written last; once, however often a run begins anew before it writes."""
+    grades = {each.component: GRADES[each.grade] for each in changed}
+    since = before["checked_at"].max()
+    told = json.dumps([str(since), grades], sort_keys=True)
+    return Deed(
+        "health",
+        overall(findings),
+        who_of(tags),
+        run_id=origin.run_id,
+        trace_id=origin.trace_id,
+        figures=grades,
+        once=f"health:{hashlib.sha256(told.encode()).hexdigest()}",
+    )
 
 
 def as_rows(findings: Iterable[Finding], before: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -182,10 +182,12 @@ class _Eyes:
         return grading.grade_erasures(found.open, self._age(found.oldest_at))
 
     def audit(self) -> Finding:
-        from spotify_ai_assets.observability.audit.verification import verify_chains
+        from spotify_ai_assets.observability.audit.verification import open_heads, verify_chains
 
         if not is_there(self._view.settings.ledger_url):
-            return grading.grade_audit([], 0)
+            # Nothing was recorded yet, or what was is gone.
+            seen = open_heads(self._view.settings).newest().items()
+            return grading.grade_audit([f"{name}: it is gone, though record {last} was witnessed" for name, last in seen if last], 0)
         breaks = [f"{name}: {sentence}" for name, sentences in verify_chains(self._view.settings).items() for sentence in sentences]
         return grading.grade_audit(breaks, 0 if breaks else sum(head.sequence for head in self._keeping.heads.values()))
 

@@ -11,11 +11,12 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.observability.alerts.notices import Notice, Route, Severity, routes_of, worst
 from spotify_ai_assets.settings import Settings
 
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
     attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL, settled_at REAL, reason TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS waiting_deliveries ON deliveries (state, next_at);
+CREATE TABLE IF NOT EXISTS missing (
+    incident INTEGER NOT NULL, part TEXT NOT NULL, asset TEXT NOT NULL, PRIMARY KEY (incident, part, asset)
+) WITHOUT ROWID;
 """
 _WAIT_S = 30.0
 _LEASE_S = 60.0
@@ -44,6 +48,8 @@ _KEY_LENGTH = 240
 """So that a number fits behind it."""
 
 _KEPT_S = 30 * 86_400.0
+_RUN = "run/"
+"""Subjects that other runs can make good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +202,19 @@ class Incidents:
         return Figures(open_, waiting, _time(oldest) if waiting else None, given_up)
 
     def expire(self, now: datetime) -> None:
-        """Forget what ended and was settled more than 30 days ago, and occurrences of before."""
+        """Forget what ended and was settled more than 30 days ago, and occurrences of before; of what has not ended nothing."""
         if not self._path.is_file():
             return
         oldest = now.timestamp() - _KEPT_S
         with self._writing() as connection:
             connection.execute("DELETE FROM incidents WHERE ended_at < ?", (oldest,))
             connection.execute("DELETE FROM occurrences WHERE at < ?", (oldest,))
-            connection.execute("DELETE FROM deliveries WHERE settled_at < ?", (oldest,))
+            # Of a trouble that has not ended they say who is to be told of its end.
+            still_open = "SELECT id FROM incidents WHERE ended_at IS NULL"
+            connection.execute(
+                f"DELETE FROM deliveries WHERE settled_at < ? AND (state != 'sent' OR incident NOT IN ({still_open}))", (oldest,)
+            )
+            connection.execute(f"DELETE FROM missing WHERE incident NOT IN ({still_open})")
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -217,7 +228,7 @@ class Incidents:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'waiting_deliveries'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'missing'").fetchone():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     connection.execute(statement)
             yield connection
@@ -246,20 +257,50 @@ def _open_of(connection: sqlite3.Connection, notice: Notice) -> list[sqlite3.Row
 
 def _end(connection: sqlite3.Connection, notice: Notice, at: float) -> list[Incident]:
     """Take the parts that are well off every trouble; one without any left is over, and whoever was told of it is told."""
-    ended = []
-    for row in _open_of(connection, notice):
-        left = [part for part in json.loads(row["parts"]) if part not in notice.parts]
-        if left:
-            connection.execute("UPDATE incidents SET parts = ?, last_at = ? WHERE id = ?", (json.dumps(left), at, row["id"]))
-            continue
-        connection.execute("UPDATE incidents SET ended_at = ?, last_at = ? WHERE id = ?", (at, at, row["id"]))
-        told = connection.execute(
-            "SELECT DISTINCT channel FROM deliveries WHERE incident = ? AND action = 'trigger'", (row["id"],)
-        ).fetchall()
-        for (channel,) in told:
-            _make_due(connection, row["id"], channel, "resolve", row["key"], notice, row["severity"], at)
-        ended.append(_incident(row))
-    return ended
+    ended = [_take_off(connection, row, set(notice.parts), notice, at) for row in _open_of(connection, notice)]
+    if notice.subject.startswith(_RUN) and (notice.tables or notice.wholes):
+        ended += [
+            _take_off(connection, row, well, replace(notice, title=_("{job} is well again").format(job=row["key"].removeprefix(_RUN))), at)
+            for row in connection.execute(
+                "SELECT * FROM incidents WHERE subject GLOB ? AND subject != ? AND ended_at IS NULL ORDER BY id",
+                (f"{_RUN}*", notice.subject),
+            ).fetchall()
+            if (well := _make_good(connection, row["id"], notice))
+        ]
+    return [each for each in ended if each]
+
+
+def _take_off(connection: sqlite3.Connection, row: sqlite3.Row, well: set[str], notice: Notice, at: float) -> Incident | None:
+    """Take parts off a trouble.
+
+    Returns:
+        The trouble, where it is over by that.
+    """
+    connection.executemany("DELETE FROM missing WHERE incident = ? AND part = ?", [(row["id"], part) for part in well])
+    if left := [part for part in json.loads(row["parts"]) if part not in well]:
+        connection.execute("UPDATE incidents SET parts = ?, last_at = ? WHERE id = ?", (json.dumps(left), at, row["id"]))
+        return None
+    connection.execute("UPDATE incidents SET ended_at = ?, last_at = ? WHERE id = ?", (at, at, row["id"]))
+    told = connection.execute("SELECT DISTINCT channel FROM deliveries WHERE incident = ? AND action = 'trigger'", (row["id"],)).fetchall()
+    for (channel,) in told:
+        _make_due(connection, row["id"], channel, "resolve", row["key"], notice, row["severity"], at)
+    return _incident(row)
+
+
+def _make_good(connection: sqlite3.Connection, incident: int, notice: Notice) -> set[str]:
+    """Note that a run made tables that a trouble of another one is about.
+
+    Returns:
+        The parts of the trouble of which nothing is missing any more.
+    """
+    made, wholes, parts = set(notice.tables), set(notice.wholes), set(notice.parts)
+    missing: dict[str, set[str]] = {}
+    for part, asset in connection.execute("SELECT part, asset FROM missing WHERE incident = ?", (incident,)):
+        missing.setdefault(part, set()).add(asset)
+    still = {part: tables - wholes - (made if part in parts else set()) for part, tables in missing.items()}
+    gone = [(incident, part, asset) for part, tables in missing.items() for asset in tables - still[part]]
+    connection.executemany("DELETE FROM missing WHERE incident = ? AND part = ? AND asset = ?", gone)
+    return {part for part, tables in still.items() if not tables}
 
 
 def _fail(connection: sqlite3.Connection, notice: Notice, routes: Sequence[Route], channels: Collection[str], at: float) -> list[Incident]:
@@ -278,6 +319,9 @@ def _fail(connection: sqlite3.Connection, notice: Notice, routes: Sequence[Route
             "UPDATE incidents SET parts = ?, severity = ?, title = ?, failures = failures + 1, last_at = ? WHERE id = ?",
             (json.dumps(parts), worst([known[0]["severity"], notice.severity]), notice.title, at, incident),
         )
+    if notice.subject.startswith(_RUN):
+        lacking = [(incident, part, asset) for part in notice.parts for asset in notice.tables or ("",)]
+        connection.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?, ?)", lacking)
     row = connection.execute("SELECT * FROM incidents WHERE id = ?", (incident,)).fetchone()
     for channel in dict.fromkeys(route.channel for route in routes_of(notice, routes, row["failures"])):
         if channel in channels and not _was_told(connection, row["id"], channel, notice.severity):

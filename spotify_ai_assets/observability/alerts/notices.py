@@ -46,6 +46,9 @@ class Notice:
         occurrence: What happened, by an id: told twice, such as by a sensor that starts again, it counts once.
         facts: Names and values for whoever looks into it.
         link: Where to look.
+        tables: Of a run that failed the tables whose steps did, so that it is well once others have made them; of one that succeeded the
+            tables that it made, for each of the parts. The empty name stands for what no other run makes good.
+        wholes: The tables without partitions that a run made.
     """
 
     subject: str
@@ -58,6 +61,8 @@ class Notice:
     occurrence: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     link: str = ""
+    tables: tuple[str, ...] = ()
+    wholes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -72,7 +77,7 @@ class Notice:
     def from_json(cls, text: str) -> "Notice":
         """The notice of a JSON document."""
         told = json.loads(text)
-        return cls(**{**told, "parts": tuple(told["parts"])})
+        return cls(**{**told, **{name: tuple(told.get(name, ())) for name in ("parts", "tables", "wholes")}})
 
 
 def key_of(subject: str, parts: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from spotify_ai_assets.observability.alerts.incidents import Delivery, Incident,
 from spotify_ai_assets.observability.alerts.notices import ROUTES, Notice, hidden, parse_routes
 from spotify_ai_assets.resources.outgoing import Answer, send
 from spotify_ai_assets.resources.redaction import open_redaction
+from spotify_ai_assets.resources.texts import readable
 from spotify_ai_assets.settings import Settings, secret
 
 DEADMAN_URL = "SPOTIFY_AI_DEADMAN_URL"
@@ -81,7 +82,7 @@ def tell(
     incidents, hide = open_incidents(settings), open_redaction(environment)
     routes = parse_routes(environment.get(ROUTES, ""))
     ready = configured(channels_in_use(routes), environment)
-    changed = [each for notice in notices for each in incidents.note(hidden(notice, hide), routes, ready, at)]
+    changed = [each for notice in notices for each in incidents.note(hidden(readable(notice), hide), routes, ready, at)]
     return _deliver(incidents, environment, at, post, tuple(changed))
 
 
@@ -150,6 +151,8 @@ def _send(incidents: Incidents, delivery: Delivery, environment: Mapping[str, st
         return _give_up(incidents, delivery, now, f"{type(error).__name__}: {error}")
     except (PlatformError, OSError) as error:
         return _try_later(incidents, delivery, now, type(error).__name__)
+    except Exception as error:  # such as a text that a channel cannot hold: it must not hold up others
+        return _give_up(incidents, delivery, now, type(error).__name__)
     if answer.status < 300:
         incidents.settle(delivery, now)
         return True

@@ -25,6 +25,9 @@ _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _UNNAMED = "__ASSET_JOB"
 _SHOWN = 5
+_LONGEST_RANGE = 400
+"""Days that are told one by one; of a longer range the first and the last are."""
+
 _TOLD_ELSEWHERE = ("maintenance/health",)
 """Tables whose checks repeat what their makers tell themselves."""
 
@@ -53,7 +56,10 @@ def notices_of(run: RunRecord, owner_of: OwnerOf, ui_url: str) -> list[Notice]:
 
 
 def partitions_of(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """The partitions that a run was for, by its tags: each day or shard of a range, or the whole."""
+    """The partitions that a run was for, by its tags: each day or shard of a range, or the whole.
+
+    Of a range of more than 400 days only the first and the last are told: a range comes from whoever launches a run.
+    """
     if all(name in tags for name in _RANGE):
         return _between(*(tags[name] for name in _RANGE))
     return (tags.get(_PARTITION, WHOLE),)
@@ -66,7 +72,9 @@ def _between(first: str, last: str) -> tuple[str, ...]:
         begin, end = date.fromisoformat(first), date.fromisoformat(last)
     except ValueError:
         return (first, last)
-    return tuple(str(begin + timedelta(days=number)) for number in range((end - begin).days + 1)) or (first, last)
+    if not 0 <= (end - begin).days < _LONGEST_RANGE:
+        return (first, last)
+    return tuple(str(begin + timedelta(days=number)) for number in range((end - begin).days + 1))
 
 
 def _has_stopped(checked: Checked, run: RunRecord) -> bool:
@@ -79,7 +87,8 @@ def _about_job(run: RunRecord, stopping: list[Checked], owner_of: OwnerOf, link:
     subject, parts = f"run/{name}"[:200], partitions_of(run.tags)
     if run.outcome == "success":
         title = _("{job} is well again").format(job=_named(name, parts))
-        return Notice(subject, title, is_healthy=True, parts=parts, occurrence=run.run_id, link=link)
+        tables, wholes = _made_tables(run, owner_of)
+        return Notice(subject, title, is_healthy=True, parts=parts, occurrence=run.run_id, link=link, tables=tables, wholes=wholes)
     if run.outcome != "failure" or run.tags.get(RETRIED_BY):
         return None
     failed = [step for step in run.steps if step.outcome in ("failure", "unfinished")]
@@ -95,7 +104,30 @@ def _about_job(run: RunRecord, stopping: list[Checked], owner_of: OwnerOf, link:
         occurrence=run.run_id,
         facts=_facts(run, parts),
         link=link,
+        tables=_failed_tables(run, failed, stopping, owner_of),
     )
+
+
+def _made_tables(run: RunRecord, owner_of: OwnerOf) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tables of a run that succeeded: those that it made or found well for its partitions, and those that it made as a whole.
+
+    A step makes all of the run's partitions that its table has, so those are well whether or not each was made again.
+    """
+    by_step = {_table_of(step.key) for step in run.steps if step.outcome == "success"} if partitions_of(run.tags) != (WHOLE,) else set()
+    wholes = {made.asset for made in run.made if made.partition == WHOLE}
+    return tuple(sorted(filter(owner_of, by_step - wholes))), tuple(sorted(wholes))
+
+
+def _failed_tables(run: RunRecord, failed: list[Step], stopping: list[Checked], owner_of: OwnerOf) -> tuple[str, ...]:
+    """The tables that are to be made before a run that failed is well; the empty name for what is no table."""
+    checks = {each.step: each.asset for each in stopping}
+    tables = {checks.get(step.key) or _table_of(step.key) for step in failed} or set(run.assets) or {""}
+    return tuple(sorted({table if table and owner_of(table) else "" for table in tables}))
+
+
+def _table_of(step: str) -> str:
+    """The table that a step makes, where it makes one."""
+    return step.replace("__", "/", 1)
 
 
 def _failed_parts(parts: tuple[str, ...], failed: list[Step]) -> tuple[str, ...]:
@@ -115,7 +147,7 @@ def _severity(run: RunRecord, stopping: list[Checked]) -> Severity:
 
 def _owner(run: RunRecord, failed: list[Step], stopping: list[Checked], owner_of: OwnerOf) -> str:
     """Whoever answers for the first table that failed."""
-    tables = [*(each.asset for each in stopping), *(step.key.replace("__", "/", 1) for step in failed), *run.assets]
+    tables = [*(each.asset for each in stopping), *(_table_of(step.key) for step in failed), *run.assets]
     return run.tags.get(OWNER) or next(filter(None, map(owner_of, tables)), PLATFORM)
 
 

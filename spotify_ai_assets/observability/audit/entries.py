@@ -5,6 +5,7 @@ so that a record stays small however long the window is.
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from typing import Any
 
 from spotify_ai_assets.contracts import WHOLE
 from spotify_ai_assets.resources.audit import Deed, Who
-from spotify_ai_assets.resources.chain_records import canonical
+from spotify_ai_assets.resources.chain_records import ChainError, canonical
+from spotify_ai_assets.resources.texts import readable
 
 LISTED_INPUTS = 8
 """The most partitions of one input that are told one by one."""
+
+UNREADABLE = "unreadable"
+"""Stands for the digest of what cannot be digested."""
 
 _PARTITIONS = 100
 _DIGITS = 16
@@ -106,9 +111,23 @@ def deeds_of_run(run: Finished, inputs: Inputs) -> list[Deed]:
     ]
     figures = {"materialised": len(run.made), "failed_steps": run.failed_steps, "seconds": run.seconds}
     told = {name: value for name, value in figures.items() if value is not None}
-    config = {"config": digest(canonical(run.config))}
+    config = {"config": digest_of_anything(run.config)}
     job = Deed("job", run.job, run.who, run.outcome, run.run_id, run.trace_id, config, {}, told, run_once(run.run_id))
     return [*deeds, job]
+
+
+def deed_of_unreadable_run(run_id: str, job: str, outcome: str, error: str) -> Deed:
+    """What is recorded of a run of which more cannot be: that it ended, and what kind of error its record gives.
+
+    Args:
+        run_id: The run.
+        job: Its job.
+        outcome: How it ended.
+        error: The kind of the error.
+    """
+    figures = {"unreadable": 1}
+    told = {"config": UNREADABLE, "error": error}
+    return Deed("job", readable(job), {"kind": "unknown"}, outcome, run_id, "", told, {}, figures, run_once(run_id))
 
 
 def _materialised(run: Finished, table: str, number: int, made: list[Made], inputs: Inputs) -> Deed:
@@ -159,7 +178,7 @@ def deed_of_pointer(artifact: str, event: Mapping[str, Any], who: Who) -> Deed:
         who: Who asked for it.
     """
     origin = event.get("origin") or {}
-    gate = {} if event.get("gate") is None else {"gate": digest(canonical(event["gate"]))}
+    gate = {} if event.get("gate") is None else {"gate": digest_of_anything(event["gate"])}
     return Deed(
         "promoted",
         artifact,
@@ -174,7 +193,7 @@ def deed_of_pointer(artifact: str, event: Mapping[str, Any], who: Who) -> Deed:
 
 def pointer_once(artifact: str, event: Mapping[str, Any]) -> str:
     """The name under which a change of pointers is recorded once: what it says, digested."""
-    return f"pointer:{hashlib.sha256(f'{artifact} {canonical(event)}'.encode()).hexdigest()}"
+    return f"pointer:{hashlib.sha256(f'{artifact} {_text_of(event)}'.encode()).hexdigest()}"
 
 
 def deed_of_configuration(now: Mapping[str, str], before: Mapping[str, str] | None, who: Who, after: int) -> Deed | None:
@@ -222,6 +241,26 @@ def summarise_inputs(inputs: Mapping[str, str]) -> dict[str, str]:
 def digest(text: str) -> str:
     """The first sixteen hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def digest_of_anything(value: object) -> str:
+    """The digest of a value's JSON, also of one that records cannot hold, such as NaN or half a character; ``unreadable`` without any.
+
+    What a record can hold has the digest of its canonical text.
+    """
+    text = _text_of(value)
+    return digest(text) if text else UNREADABLE
+
+
+def _text_of(value: object) -> str:
+    """The canonical JSON of a value, else JSON of it as Python writes it, all in ASCII; empty where there is neither."""
+    try:
+        return canonical(value)
+    except ChainError:
+        try:
+            return json.dumps(value, ensure_ascii=True, allow_nan=True, default=str)
+        except (TypeError, ValueError, RecursionError):
+            return ""
 
 
 def _parts(values: Iterable[Made], size: int) -> Iterator[list[Made]]:

@@ -6,10 +6,12 @@ record: cursors only spare the work. The daemon's sensor and a command do the sa
 
 import inspect
 import json
+import logging
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,17 @@ import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES  # no public name lists them
 
 import spotify_ai_assets
-from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.errors import PlatformError, TransientError
 from spotify_ai_assets.loading import schedule, sensor
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.observability.audit.entries import (
     Finished,
+    Inputs,
     Made,
     deed_of_configuration,
     deed_of_event,
     deed_of_pointer,
+    deed_of_unreadable_run,
     deeds_of_run,
     digest,
     pointer_once,
@@ -39,6 +43,7 @@ from spotify_ai_assets.resources.chain_records import canonical
 from spotify_ai_assets.resources.exclusive import alone
 from spotify_ai_assets.resources.keys import open_key
 from spotify_ai_assets.resources.lake import Lake, State
+from spotify_ai_assets.resources.texts import readable
 from spotify_ai_assets.runs import launch_tags, trace_of
 from spotify_ai_assets.settings import Settings
 
@@ -46,6 +51,8 @@ _CURSOR = "spotify_ai.audit_trail"
 _RUNS, _NEWEST_RUNS = 200, 20
 _EVENTS, _LOOK_BACK = 2000, 200
 """How many events are looked at in one go, and how many before the cursor once more: a database may show one late."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -81,12 +88,26 @@ def catch_up(instance: dg.DagsterInstance, lake: Lake, settings: Settings, audit
     """
     trail = audit or open_audit(settings)
     end = time.monotonic() + seconds
-    cursor = _read_cursor(instance)
-    added = _follow_runs(instance, lake, trail, cursor, end)
-    added += _follow_events(instance, trail, cursor)
-    added += _follow_pointers(instance, settings, trail)
-    added += _follow_configuration(instance, lake, settings, trail)
-    instance.daemon_cursor_storage.set_cursor_values({_CURSOR: json.dumps(asdict(cursor))})
+    parts: tuple[Callable[[_Cursor], int], ...] = (
+        lambda cursor: _follow_runs(instance, lake, trail, cursor, end),
+        lambda cursor: _follow_events(instance, trail, cursor),
+        lambda _cursor: _follow_pointers(instance, settings, trail),
+        lambda _cursor: _follow_configuration(instance, lake, settings, trail),
+    )
+    cursor, added, failures = _read_cursor(instance), 0, []
+    for part in parts:
+        reached = replace(cursor, waiting=[*cursor.waiting])
+        try:
+            added += part(reached)
+        except TransientError:
+            raise
+        except Exception as error:  # what cannot be recorded of one part must not silence the others
+            failures.append(error)
+        else:
+            cursor = reached
+            instance.daemon_cursor_storage.set_cursor_values({_CURSOR: json.dumps(asdict(cursor))})
+    if failures:
+        raise failures[0]
     return added
 
 
@@ -116,13 +137,27 @@ def _follow_runs(instance: dg.DagsterInstance, lake: Lake, audit: Audit, cursor:
     for number, record in sorted(seen.items()):
         name = record.dagster_run.run_id
         if name in untold and time.monotonic() <= end:
-            added += len(audit.record_all(deeds_of_run(_finished(instance, record), inputs)))
+            added += _record_run(instance, record, audit, inputs)
         elif name in untold or name not in ended:
             is_held |= name in untold and number in in_order  # the cursor stays before it
             cursor.waiting.append(name)
         if number in in_order and not is_held:
             cursor.run = name
     return added
+
+
+def _record_run(instance: dg.DagsterInstance, record: dg.RunRecord, audit: Audit, inputs: Inputs) -> int:
+    """Record the end of a run; of one whose record cannot be told, that it ended: it must not stop the trail."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return len(audit.record_all(deeds_of_run(_finished(instance, record), inputs)))
+    except (TransientError, OSError, SQLAlchemyError):  # nothing is wrong with the run
+        raise
+    except Exception as error:
+        run, kind = record.dagster_run, type(error).__name__
+        _LOG.error("what run %s did cannot be recorded: %s", run.run_id, kind)
+        return len(audit.record_all([deed_of_unreadable_run(run.run_id, run.job_name, run.status.value.lower(), kind)]))
 
 
 def _finished(instance: dg.DagsterInstance, record: dg.RunRecord) -> Finished:
@@ -142,9 +177,9 @@ def _made(entry: dg.EventLogEntry) -> Made:
     assert event is not None
     told = {name: value.value for name, value in event.metadata.items()}
     return Made(
-        event.asset_key.to_user_string(),
-        event.partition or "",
-        str(told.get("digest", "")),
+        readable(event.asset_key.to_user_string()),
+        readable(event.partition or ""),
+        readable(str(told.get("digest", ""))),
         _number(told.get("dagster/partition_row_count", told.get("dagster/row_count"))),
         _number(told.get("bytes")),
         float(_number(told.get("seconds"))),
@@ -152,7 +187,8 @@ def _made(entry: dg.EventLogEntry) -> Made:
 
 
 def _number(value: object) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    """A figure of an event; 0 where it is none, such as NaN, which no record can hold."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else 0
 
 
 def _inputs(lake: Lake, known: dict[str, Mapping[str, State]], made: Made) -> Mapping[str, str] | None:

@@ -39,11 +39,12 @@ class Kept(Generic[T]):
 
     Args:
         read: Reads it.
-        keep_s: For how many seconds it is shown without reading it anew; 0 reads it each time, while one waits.
+        keep_s: For how many seconds it is shown without reading it anew, or what tells that of a value; 0 reads it each time, while one
+            waits.
         clock: Gives the time.
     """
 
-    def __init__(self, read: Callable[[], T], keep_s: float, clock: Clock = time.time) -> None:
+    def __init__(self, read: Callable[[], T], keep_s: float | Callable[[T], float], clock: Clock = time.time) -> None:
         self._read, self._keep_s, self._clock = read, keep_s, clock
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -59,7 +60,7 @@ class Kept(Generic[T]):
 
     def get(self) -> T | None:
         """The value; ``None`` where it could not be read last."""
-        is_old = self._clock() >= self.read_at + self._keep_s
+        is_old = self._clock() >= self.read_at + self._kept_s()
         if not (self._value or self.error) or not self._keep_s:
             self._renew()
         elif is_old and (self._thread is None or not self._thread.is_alive()):
@@ -72,6 +73,12 @@ class Kept(Generic[T]):
         """Wait for a reading that goes on beside."""
         if self._thread is not None:
             self._thread.join()
+
+    def _kept_s(self) -> float:
+        value = self._value
+        if not callable(self._keep_s):
+            return self._keep_s
+        return self._keep_s(value[0]) if value else 0.0
 
     def _renew(self) -> None:
         with self._lock:
@@ -145,7 +152,8 @@ class Exporter:
 
     def __init__(self, platform: Platform, clock: Clock = time.time, *, is_once: bool = False) -> None:
         self._platform, self._clock, self._is_once = platform, clock, is_once
-        self._roster = Kept(platform.roster, 900, clock)
+        # Loading takes seconds; that it failed is soon mended.
+        self._roster = Kept(platform.roster, lambda roster: 60 if roster.error else 900, clock)
         self._ended, self._failed = Counted(), Counted()
         self._ledgers = Ledgers(platform.settings)
         self._lock = threading.Lock()

@@ -83,7 +83,7 @@ class Ledgers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._after = 0
+        self._read_to = Head(0, "")
         self._reached: dict[str, int] = {}
         self._requested_at: dict[str, float] = {}
 
@@ -102,14 +102,23 @@ class Ledgers:
         return Keeping(deeds, self._erasures(), {chain.name: chain.head() for chain in (audit.chain, ledger)})
 
     def _follow(self, ledger: Chain) -> None:
-        for record in ledger.records(after=self._after):
-            self._after = record.sequence
+        if not self._is_continued(ledger):
+            self._read_to, self._reached, self._requested_at = Head(0, ""), {}, {}
+        for record in ledger.records(after=self._read_to.sequence):
+            self._read_to = Head(record.sequence, record.digest)
             request = str(record.body.get("request", ""))
             if request and record.kind in STATES:
                 self._requested_at.setdefault(request, record.at.timestamp())
                 # A request that is taken up again goes through states once more; only a receipt is final.
                 if self._reached.get(request) != len(STATES) - 1:
                     self._reached[request] = STATES.index(record.kind)
+
+    def _is_continued(self, ledger: Chain) -> bool:
+        """Whether the ledger goes on from what was read of it; not where an older state of it, or another one, was put back."""
+        if not self._read_to.sequence:
+            return True
+        known = next(iter(ledger.records(after=self._read_to.sequence - 1)), None)
+        return known is not None and known.digest == self._read_to.digest
 
     def _erasures(self) -> Erasures:
         states: dict[str, int] = {}

@@ -6,6 +6,7 @@ refused, so that no web page can read it by pointing a name of its own at this m
 
 import ipaddress
 import json
+import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,7 +64,8 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self, metrics: Callable[[], bytes], health: Health, host: str, port: int, *, is_public: bool = False) -> None:
         refuse_others(host, is_public=is_public)
         self.metrics, self.health, self.is_public = metrics, health, is_public
-        super().__init__((host, port), _Handler)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host.strip("[]"), port), _Handler)
 
     @property
     def port(self) -> int:
@@ -78,12 +80,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer ``/metrics`` and ``/health``."""
-        if not self.server.is_public and not is_loopback(urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""):
-            self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"this address is for this machine alone\n")
-            return
-        path = urlsplit(self.path).path
         try:
-            if path == "/metrics":
+            host, path = urlsplit(f"//{self.headers.get('Host', '')}").hostname or "", urlsplit(self.path).path
+        except ValueError:
+            self._answer(HTTPStatus.BAD_REQUEST, _TEXT, b"this is no address\n")
+            return
+        try:
+            if not self.server.is_public and not is_loopback(host):
+                self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"this address is for this machine alone\n")
+            elif path == "/metrics":
                 self._answer(HTTPStatus.OK, _TEXT, self.server.metrics())
             elif path == "/health":
                 found = self.server.health()

@@ -70,6 +70,7 @@ class World:
             "request": uuid.uuid4().hex,
             "user": hashed.hash("user", user),
             "pseudonyms": [hashed.hash("pseudonym", pseudonym_of(user))],
+            "key_mark": hashed.mark,
         }
         open_ledger(self.settings).append(REQUESTED, told)
 

@@ -21,6 +21,7 @@ from spotify_ai_assets.maintenance.backup import drilling, jobs
 from spotify_ai_assets.maintenance.backup.checks import newest_drill
 from spotify_ai_assets.maintenance.backup.contracts import DRILLS
 from spotify_ai_assets.maintenance.backup.jobs import backup, backup_config, drill, nightly_backup, weekly_drill
+from spotify_ai_assets.maintenance.backup.places import BackupError
 from spotify_ai_assets.maintenance.backup.saving import list_snapshots
 from spotify_ai_assets.maintenance.erasure import scanning
 from spotify_ai_assets.maintenance.erasure.forms import Needles
@@ -58,7 +59,7 @@ def test_a_run_backs_up_and_tells_the_audit_trail(here: World, instance: dg.Dags
     assert figures["rows"] == 120 and figures["snapshots"] == 1 and figures["bytes"] > 0 and figures["seconds"] > 0
     assert figures["engine"] == "embedded" and len(record.body["trace_id"]) == 32
     expired = open_audit(here.settings).newest("backups_expired")
-    assert expired and expired.body["figures"]["removed"] == 0
+    assert expired and expired.body["figures"]["removed"] == 0 and expired.body["figures"]["snapshots"] == 1, "it comes after the backup"
 
 
 def test_a_dry_run_removes_and_records_nothing_of_old_backups(here: World, instance: dg.DagsterInstance) -> None:
@@ -73,9 +74,25 @@ def test_a_failed_backup_is_recorded_as_such_and_not_tried_in_vain(here: World, 
     here.back_up()
     (here.settings.data / "keys" / "backup.key").write_bytes(bytes(32))
     result = run(backup, instance, backup_config(dry_run=False))
-    assert not result.success and [event.step_key for event in result.get_step_failure_events()] == ["save"]
+    assert not result.success and [event.step_key for event in result.get_step_failure_events()] == ["save", "expire"]
     failed = [record.body for record in open_audit(here.settings).search(action="backed_up")]
     assert [body["outcome"] for body in failed] == ["failure"]
+
+
+def test_old_backups_go_although_no_new_one_could_be_made(
+    here: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (here.back_up(datetime.now(UTC) - timedelta(days=age)) for age in (40, 1))
+
+    def fail(*_: object, **__: object) -> None:
+        raise BackupError("a database is damaged")
+
+    monkeypatch.setattr(jobs, "make_backup", fail)
+    result = run(backup, instance, backup_config(dry_run=False))
+    assert not result.success and [event.step_key for event in result.get_step_failure_events()] == ["save"]
+    assert list_snapshots(here.settings) == [new.snapshot] and old.snapshot.engine == "embedded"
+    expired = open_audit(here.settings).newest("backups_expired")
+    assert expired and expired.body["figures"]["removed"] == 1
 
 
 def test_two_backups_do_not_overlap(here: World, instance: dg.DagsterInstance) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -26,6 +26,8 @@ from spotify_ai_assets.maintenance.backup.ledgers import copy_ledger
 from spotify_ai_assets.maintenance.backup.places import BackupError
 from spotify_ai_assets.maintenance.backup.restoring import compare, restore
 from spotify_ai_assets.maintenance.backup.saving import forget_old, list_snapshots, open_repository
+from spotify_ai_assets.maintenance.erasure import replaying
+from spotify_ai_assets.maintenance.erasure.machine import BACKUP_S
 from spotify_ai_assets.resources import open_lake, open_locks
 from spotify_ai_assets.resources.audit import open_audit, open_ledger
 from spotify_ai_assets.resources.keys import open_key
@@ -198,8 +200,6 @@ def test_without_the_key_of_the_ledger_nothing_is_restored(world: World, tmp_pat
 def test_somebody_who_cannot_be_erased_keeps_the_platform_from_opening(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spotify_ai_assets.maintenance.erasure import replaying
-
     world.back_up()
     monkeypatch.setattr(replaying, "replay", lambda *_, **__: replaying.Replayed(1, left=("reports: a page",)))
     with pytest.raises(BackupError, match="could not be erased again: reports"):
@@ -278,6 +278,108 @@ def test_old_backups_go_only_when_it_is_no_dry_run(world: World, tmp_path: Path)
     assert [each.id for each in forget_old(world.settings, now=now, dry_run=False)] == [old.snapshot.id]
     assert [each.id for each in list_snapshots(world.settings)] == [new.snapshot.id]
     assert restored_world(world, tmp_path / "back").vault.count() == 6
+
+
+def test_the_last_backup_does_not_outlive_the_promise_to_whoever_was_erased_since(world: World) -> None:
+    now = datetime.now(UTC)
+    made = world.back_up(now - timedelta(days=31))
+    assert forget_old(world.settings, now=now, dry_run=False) == []
+    world.request_erasure("listener-1")
+    assert [each.id for each in forget_old(world.settings, now=now, dry_run=False)] == [made.snapshot.id]
+    assert list_snapshots(world.settings) == []
+    pieces = world.settings.data / "backups" / "repository" / "pieces"
+    assert not any(path.is_file() for path in pieces.rglob("*"))
+    assert world.back_up(now).snapshot in list_snapshots(world.settings)
+
+
+def test_a_backup_waits_for_an_erasure_as_long_as_that_may_take(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    def note(settings, timeout_s=None):
+        waits.append(timeout_s)
+        return open_locks(settings, timeout_s)
+
+    monkeypatch.setattr(saving, "open_locks", note)
+    world.back_up()
+    assert waits and min(waits) >= BACKUP_S
+
+
+@pytest.fixture
+def dumped(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A platform whose MLflow and Dagster are in a PostgreSQL that is none; its backup is made."""
+
+    def dump(_url: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"PGDMP")
+
+    monkeypatch.setattr(sources, "dump_postgres", dump)
+    named = World(replace(world.settings, tracking_url="postgresql+psycopg2://nowhere/mlflow"))
+    named.back_up(dagster_url="postgresql+psycopg2://nowhere/dagster")
+    return world
+
+
+NAMED = {"mlflow": "postgresql+psycopg2://there/mlflow", "dagster": "postgresql+psycopg2://there/dagster"}
+
+
+def test_what_a_failed_restore_loaded_into_databases_is_dropped_again(
+    dumped: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, emptied = [], []
+    monkeypatch.setattr(restoring, "load_postgres", lambda url, _dump: loaded.append(url))
+    monkeypatch.setattr(restoring, "empty_postgres", emptied.append)
+    restore(dumped.settings, "latest", tmp_path / "fine", databases=NAMED)
+    assert sorted(loaded) == sorted(NAMED.values()) and emptied == []
+
+    def die(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    # The last step, after the folder has its name already.
+    monkeypatch.setattr(restoring, "sync_path", die)
+    with pytest.raises(TransientError, match="No space left"):
+        restore(dumped.settings, "latest", tmp_path / "back", databases=NAMED)
+    assert sorted(emptied) == sorted(NAMED.values())
+    assert not (tmp_path / "back").exists() and not list(tmp_path.glob(".back*"))
+
+    def refuse(_url: str) -> None:
+        raise TransientError("a database could not be emptied")
+
+    monkeypatch.setattr(restoring, "empty_postgres", refuse)
+    with pytest.raises(BackupError, match="mlflow, dagster by hand"):
+        restore(dumped.settings, "latest", tmp_path / "back", databases=NAMED)
+
+
+def test_a_database_that_is_not_empty_is_not_emptied(dumped: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied = []
+
+    def load(url: str, _dump: Path) -> None:
+        raise BackupError("a dump is loaded into an empty database only; this one has tables")
+
+    monkeypatch.setattr(restoring, "load_postgres", load)
+    monkeypatch.setattr(restoring, "empty_postgres", emptied.append)
+    with pytest.raises(BackupError, match="has tables"):
+        restore(dumped.settings, "latest", tmp_path / "back", databases=NAMED)
+    assert emptied == []
+
+
+def test_a_history_in_which_nobody_can_be_looked_for_is_not_loaded_once_somebody_was_erased(
+    dumped: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    monkeypatch.setattr(restoring, "load_postgres", lambda url, _dump: loaded.append(url))
+    dumped.request_erasure("listener-1")
+    found = restore(dumped.settings, "latest", tmp_path / "back", databases={"dagster": NAMED["dagster"]})
+    assert found.erased == 1 and loaded == [] and any("dagster was in PostgreSQL and was not loaded" in note for note in found.notes)
+    assert not list((tmp_path / "back").rglob("*.dump")) and not list(tmp_path.glob(".back*"))
+
+
+def test_the_replay_looks_into_the_database_that_mlflow_was_restored_to(
+    dumped: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    monkeypatch.setattr(restoring, "load_postgres", lambda _url, _dump: None)
+    monkeypatch.setattr(restoring, "_replay", lambda restored: looked.append(restored.tracking_url) or replaying.Replayed(0))
+    restore(dumped.settings, "latest", tmp_path / "back", databases=NAMED)
+    assert looked == [NAMED["mlflow"]]
 
 
 def test_databases_that_settings_name_elsewhere_come_to_where_they_would_be(world: World, tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ def test_the_last_backup_stays_whatever_its_age_until_there_is_another() -> None
     assert kept([old, newer := at(NOW)], NOW) == {newer.id}
 
 
+def test_the_last_backup_goes_after_thirty_days_once_somebody_was_erased_since() -> None:
+    old, young = at(NOW - timedelta(days=31)), at(NOW - timedelta(days=29))
+    before, after = old.at - timedelta(hours=1), NOW - timedelta(days=2)
+    assert kept([old], NOW, after) == set()
+    assert kept([old], NOW, before) == {old.id} == kept([old], NOW)
+    assert kept([young], NOW, after) == {young.id} == kept([old, young], NOW, after)
+
+
 def test_a_backup_from_the_future_is_kept_and_takes_no_place() -> None:
     future = [at(NOW + timedelta(days=days)) for days in range(1, 20)]
     nights = [at(NOW - timedelta(days=age)) for age in range(7)]

@@ -1,6 +1,7 @@
 """Backups through the restic that is installed: the same platform comes back, damage and other keys are told of."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from spotify_ai_assets.maintenance.backup.places import BackupError
 from spotify_ai_assets.maintenance.backup.restic import ResticRepository
 from spotify_ai_assets.maintenance.backup.restoring import restore
 from spotify_ai_assets.maintenance.backup.saving import list_snapshots, open_repository
-from spotify_ai_assets.maintenance.backup.snapshots import quiet
+from spotify_ai_assets.maintenance.backup.snapshots import Manifest, quiet
+from spotify_ai_assets.maintenance.backup.trees import Tree
 
 
 @pytest.fixture
@@ -65,6 +67,44 @@ def test_restic_is_taken_where_it_is_installed_unless_another_repository_is_ther
     assert isinstance(open_repository(world.settings), EmbeddedRepository)
     monkeypatch.setattr(ResticRepository, "is_installed", staticmethod(lambda: False))
     assert isinstance(open_repository(world.settings), EmbeddedRepository)
+
+
+def test_what_is_there_decides_and_a_missing_restic_breaks_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = [True]
+    monkeypatch.setattr(ResticRepository, "is_installed", staticmethod(lambda: installed[0]))
+    folder = world.settings.data / "backups" / "repository"
+    folder.mkdir(parents=True)
+    (folder / "config").write_bytes(b"what restic made")
+    assert isinstance(open_repository(world.settings), ResticRepository)
+    assert isinstance(open_repository(replace(world.settings, lake="s3://bucket/lake")), ResticRepository)
+    with pytest.raises(BackupError, match="kept by the engine restic"):
+        world.back_up(engine="embedded")
+    installed[0] = False
+    for ask in (lambda: world.back_up(engine=None), lambda: list_snapshots(world.settings)):
+        with pytest.raises(BackupError, match="restic is not installed"):
+            ask()
+    assert [path.name for path in folder.iterdir()] == ["config"]
+    (folder / "repository.json").write_text("{}")
+    with pytest.raises(BackupError, match="two repositories"):
+        open_repository(world.settings)
+
+
+def test_the_engine_that_is_asked_for_is_the_one_or_there_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResticRepository, "is_installed", staticmethod(lambda: False))
+    with pytest.raises(BackupError, match="restic is not installed"):
+        world.back_up(engine="restic")
+    assert not (world.settings.data / "backups" / "repository").exists()
+    world.back_up()
+    monkeypatch.setattr(ResticRepository, "is_installed", staticmethod(lambda: True))
+    with pytest.raises(BackupError, match="kept by the engine embedded"):
+        world.back_up(engine="restic")
+
+
+def test_a_lake_in_a_bucket_is_not_left_out_of_a_backup_by_restic(tmp_path: Path) -> None:
+    trees = [Tree("staged", str(tmp_path)), Tree("lake", "s3://bucket/lake")]
+    manifest = Manifest("i", "a", "/d", {}, {}, {}, {}, "")
+    with pytest.raises(BackupError, match="folders only"):
+        ResticRepository(str(tmp_path / "kept"), bytes(32), tmp_path / "cache").save(manifest, trees, quiet)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from spotify_ai_assets.errors import ContractError
+from spotify_ai_assets.errors import ContractError, SettingsError
 from spotify_ai_assets.maintenance.erasure.accepting import Desk, take_files
 from spotify_ai_assets.maintenance.erasure.cases import Person, SealedPeople, note_step, open_cases, read_cases
 from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.audit import open_ledger
+from spotify_ai_assets.resources.suppression import Suppression
 from spotify_ai_assets.settings import Settings
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
@@ -38,7 +39,7 @@ def test_a_request_is_sealed_hashed_and_counts_from_now(desk: Desk):
 
 
 def test_what_cannot_be_an_id_is_refused(desk: Desk):
-    for bad in ("", "x" * 513, "a\0b"):
+    for bad in ("", " ", "\t\n", "x" * 513, "a\0b"):
         with pytest.raises(ContractError):
             desk.accept(bad)
     assert open_cases(desk.ledger) == []
@@ -54,6 +55,24 @@ def test_who_died_between_sealing_and_noting_is_completed_and_what_is_done_is_dr
     assert people.requests() == []
 
 
+def test_what_is_sealed_and_cannot_be_opened_holds_up_nobody(desk: Desk):
+    people = SealedPeople(desk.settings)
+    for request, person in (("a" * 32, "anna"), ("b" * 32, " "), ("c" * 32, "carl")):
+        people.keep(request, Person(person))
+    (people.folder / f"{'a' * 32}.sealed").write_bytes(b"damaged")
+    assert desk.settle_sealed() == 1 and [case.request for case in open_cases(desk.ledger)] == ["c" * 32]
+    assert people.requests() == ["a" * 32, "c" * 32]
+
+
+def test_a_request_is_noted_with_the_mark_of_the_key_and_none_is_taken_up_with_another(desk: Desk, monkeypatch):
+    request = desk.accept("anna")
+    assert next(iter(desk.ledger.records())).body["key_mark"] == Suppression(desk.settings).mark
+    monkeypatch.setenv("SPOTIFY_AI_LEDGER_KEY", "ab" * 32)
+    with pytest.raises(SettingsError, match="another key"):
+        desk.accept("bert")
+    assert SealedPeople(desk.settings).requests() == [request]
+
+
 def test_files_are_taken_up_and_removed_and_what_is_no_request_stays(desk: Desk, folder: Path):
     good = {
         "1.json": {"listener": "anna", "kind": "erasure"},
@@ -66,6 +85,7 @@ def test_files_are_taken_up_and_removed_and_what_is_no_request_stays(desk: Desk,
         "6.json": '{"listener": 5}',
         "7.json": '{"listener": "x", "kind": "sale"}',
         "8.json": "[" * 30_000,
+        "9.json": '{"listener": " \\t"}',
     }
     for name, content in (good | bad).items():
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))

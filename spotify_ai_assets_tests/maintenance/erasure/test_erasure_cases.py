@@ -18,6 +18,7 @@ from spotify_ai_assets.maintenance.erasure.cases import (
     State,
     _case,
     a_month_after,
+    add_figures,
     note_request,
     note_step,
     open_cases,
@@ -74,6 +75,27 @@ def test_requests_and_steps_are_noted_once_however_often_they_are_said(settings:
     assert (case.state, case.rounds, case.due.day, case.due.month) == ("scanned", 1, 20, 4) and case.figures("purged") == {"seconds": 1.0}
     note_step(ledger, case, "receipted", receipt_sha256="x")
     assert open_cases(ledger) == [] and ledger.head().sequence == len(STATES)
+
+
+def test_figures_of_several_rounds_are_added_up():
+    rounds = [{"tables": {"a": {"rows": 2}, "b": {"rows": 1}}, "kept_files": 1, "is_trained": True, "forms": ["x"]}]
+    rounds += [{"tables": {"a": {"rows": 3}}, "kept_files": 0, "seconds": 0.5, "is_trained": False, "forms": ["y"]}]
+    assert add_figures(rounds) == {
+        "tables": {"a": {"rows": 5}, "b": {"rows": 1}},
+        "kept_files": 1,
+        "seconds": 0.5,
+        "is_trained": True,
+        "forms": ["y"],
+    }
+
+
+def test_without_the_key_nothing_is_opened_and_no_key_is_made(settings: Settings):
+    people = SealedPeople(settings)
+    people.keep("1" * 32, Person("anna"))
+    (settings.data / "keys" / "ledger.key").unlink()
+    with pytest.raises(SettingsError, match="not there"):
+        people.open("1" * 32)
+    assert not any((settings.data / "keys").iterdir())
 
 
 def test_what_is_sealed_opens_with_its_key_and_for_its_request_alone(settings: Settings, monkeypatch):

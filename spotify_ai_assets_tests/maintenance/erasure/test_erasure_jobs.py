@@ -11,8 +11,16 @@ from typer.testing import CliRunner
 from spotify_ai_assets.cli import app
 from spotify_ai_assets.errors import PlatformError
 from spotify_ai_assets.launching import run_job
-from spotify_ai_assets.maintenance.erasure.cases import open_cases, read_cases
-from spotify_ai_assets.maintenance.erasure.jobs import ERASURE, TAKE_REQUESTS, daily_erasure, erasure_config, requests_of_people
+from spotify_ai_assets.maintenance.erasure.cases import Case, State, open_cases, read_cases
+from spotify_ai_assets.maintenance.erasure.jobs import (
+    ERASURE,
+    TAKE_REQUESTS,
+    daily_erasure,
+    erasure,
+    erasure_config,
+    requests_of_people,
+    take_requests,
+)
 from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.resources.audit import open_audit, open_ledger
 from spotify_ai_assets.runs import launch_tags
@@ -75,6 +83,41 @@ def test_a_file_becomes_a_request_and_the_night_its_receipt(world: World, instan
 def test_two_runs_do_not_overlap(world: World, instance, monkeypatch):
     with open_locks(world.settings).exclusive(f"job.{ERASURE}"), pytest.raises(PlatformError, match="failed"):
         run_job(instance, ERASURE, {}, launch_tags(), config=erasure_config(dry_run=False))
+
+
+class _Erasing:
+    """In the place of an erasure: gives cases."""
+
+    def __init__(self, *cases: Case) -> None:
+        self.cases, self.calls = list(cases), 0
+
+    def __call__(self, *_, **__) -> list[Case]:
+        self.calls += 1
+        return self.cases
+
+
+def case(state: State, *left: str) -> Case:
+    return Case("a" * 32, "u", (), state, datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 4, 20, tzinfo=UTC), left=left)
+
+
+@pytest.mark.parametrize(
+    ("cases", "outcome"),
+    [([case("rewritten")], "open"), ([case("requested", "logs: found"), case("receipted")], "open"), ([case("receipted")], None)],
+)
+def test_a_case_that_stays_open_is_no_success_and_is_not_gone_through_again_at_once(settings: Settings, monkeypatch, cases, outcome):
+    monkeypatch.setenv("SPOTIFY_AI_DATA", str(settings.data))
+    monkeypatch.setattr("spotify_ai_assets.maintenance.erasure.jobs.erase", erasing := _Erasing(*cases))
+    done = erasure.execute_in_process(run_config=erasure_config(dry_run=False), raise_on_error=False)
+    assert (done.success, erasing.calls) == (outcome is None, 1)
+    told = open_audit(settings).newest("erasing")
+    assert (told.body["outcome"] if told else None) == outcome
+    if told and cases[0].state == "rewritten":
+        assert told.body["figures"]["left"] == ["aaaaaaaa: it was not brought any further"]
+
+
+def test_who_asks_does_not_wait_for_an_erasure_at_work():
+    pools = {node.name: node.definition.pool for job in (take_requests, erasure) for node in job.graph.nodes}
+    assert pools == {"accept_requests": "requests", "accept_first": "requests", "erase_listeners": "erasure"}
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ from datetime import timedelta
 import polars as pl
 import pytest
 import taste_world
+from cryptography.fernet import Fernet
 from erasure_worlds import DAYS, GROUP, ONLY, PERSON, World, plant, pseudonym_of, user_of
 
 from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.listening.contracts import EVENTS, IMPORTS, KEPT_FILES, REJECTED
+from spotify_ai_assets.listening.landing import KEY_VARIABLE
 from spotify_ai_assets.maintenance.erasure.cases import STATES, Person, SealedPeople, read_cases
 from spotify_ai_assets.maintenance.erasure.evidence import look, roots_of
 from spotify_ai_assets.maintenance.erasure.machine import erase, preview
@@ -36,8 +38,11 @@ def found_in(world: World, number: int) -> set[str]:
     return {hit.store for hit in result.hits}
 
 
-def test_who_is_everywhere_is_nowhere_afterwards_and_nobody_else_is_touched(world: World):
-    stores = plant(world, PERSON)
+def test_who_is_everywhere_is_nowhere_afterwards_and_nobody_else_is_touched(world: World, monkeypatch):
+    stores, key = plant(world, PERSON), Fernet.generate_key()
+    monkeypatch.setenv(KEY_VARIABLE, key.decode())
+    world = dataclasses.replace(world, settings=dataclasses.replace(world.settings, keep_landing_days=7))
+    (world.settings.data / "kept" / f"{'d' * 64}.fernet").write_bytes(Fernet(key).encrypt(b"somebody else's"))
     assert set(stores) - {"kept"} == found_in(world, PERSON), "else the scan is blind, or the world is"
     others = world.lake.scan(EVENTS.key).filter(pl.col("listener_id") != pseudonym_of(PERSON)).collect().height
     with world.tools() as tools:
@@ -55,7 +60,8 @@ def test_who_is_everywhere_is_nowhere_afterwards_and_nobody_else_is_touched(worl
     assert set(left.values()) == {0} and len(left) >= 10
     data = world.settings.data
     assert {path.name for path in (data / "quarantine").iterdir()} == {"b" * 64}
-    assert not any((data / "kept").iterdir()) and not any(path.is_file() for path in (data / "landing").rglob("*"))
+    assert {path.stem for path in (data / "kept").iterdir()} == {"d" * 64}
+    assert not any(path.is_file() for path in (data / "landing").rglob("*"))
     assert world.lake.scan(KEPT_FILES.key).collect()["listener_id"].to_list() == [pseudonym_of(1)]
     assert "of nobody" in (data / "logs" / "platform.jsonl").read_text() and open_stream(world.settings).waiting() == 5
     with closing(sqlite3.connect(data / "dagster" / "runs.db")) as database:

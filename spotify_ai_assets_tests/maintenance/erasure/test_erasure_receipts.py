@@ -66,6 +66,20 @@ def test_it_says_in_plain_words_what_was_done_and_until_when_it_had_to_be(settin
         assert told["signature"] in text and max(map(len, text.splitlines())) < 200
 
 
+def test_it_counts_what_was_done_in_every_round_and_tells_of_the_last_scan(settings: Settings):
+    ledger = Chain(settings.ledger_url, ERASURE, lambda: datetime(2026, 1, 31, tzinfo=UTC))
+    note_request(ledger, "ab" * 32, [], "command", datetime(2026, 1, 31, tzinfo=UTC))
+    for files, left in ((5, ["logs: found"]), (888, [])):
+        for step in cast("list[State]", list(STATES[1:-1])):
+            (found,) = read_cases(ledger)
+            more = {"left": left} if step == "scanned" else {}
+            figures = {**FIGURES.get(step, {}), **({"files": files} if step == "scanned" else {})}
+            note_step(ledger, found, step, figures=figures, **more)
+    told = {**describe(read_cases(ledger)[0]), "signature": "", "public_key": ""}
+    english = tell(told, "en")
+    assert all(words in english for words in ("2,468 listens", "412 parts", "12 versions", "6 files and 8 messages", "888 files"))
+
+
 @pytest.mark.parametrize("change", ["rounds", "user", "signature", "completed_at"])
 def test_a_changed_receipt_is_found_out(settings: Settings, case: Case, change):
     path = folder_of(settings) / f"{case.request}.json"

@@ -5,12 +5,17 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from cryptography.fernet import Fernet
 
 from spotify_ai_assets.errors import TransientError
+from spotify_ai_assets.listening.landing import KEY_VARIABLE
+from spotify_ai_assets.maintenance.erasure.cases import Person
 from spotify_ai_assets.maintenance.erasure.purging import (
     clear_database,
+    clear_stores,
     clear_stream,
     databases_below,
+    has_locked_files,
     pattern_of,
     redact_log,
     remove_files,
@@ -95,3 +100,55 @@ def test_a_worker_that_reads_is_told_and_waited_for(settings: Settings):
     worker.acknowledge([held.id, told.id])
     worker.close()
     assert clear_stream(settings, [WHO]) == (0, True)
+
+
+def test_what_says_what_a_row_is_stays_and_a_refusal_stops_nothing(tmp_path):
+    path = tmp_path / "runs.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table runs (run_id text primary key, status text, job_type text, body text, name text unique)")
+        database.execute(
+            "create table tags (run text references runs (run_id), value text, checked text check (checked not like '%erased%'))"
+        )
+        database.execute("insert into runs values (?, ?, ?, ?, ?)", [WHO] * 5)
+        database.execute("insert into tags values (?, ?, ?)", [WHO] * 3)
+        database.commit()
+    assert strike_from_database(path, pattern_of([WHO])) == 2
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("select * from runs").fetchall() == [(WHO, WHO, WHO, "[erased]", WHO)]
+        assert database.execute("select * from tags").fetchall() == [(WHO, "[erased]", WHO)]
+
+
+@pytest.mark.parametrize("word", ["success", "listening", "erasure"])
+def test_an_id_that_is_a_word_of_the_platform_destroys_no_database_and_no_log(settings: Settings, word):
+    lines = {"logs/platform.jsonl": f'{{"outcome": "{word}"}}\n', "scratch/half": f'"{word}"', "quarantine/other": f"a {word} story"}
+    for name, text in lines.items():
+        (settings.data / name).parent.mkdir(parents=True)
+        (settings.data / name).write_text(text)
+    rows = [("1", word.upper(), f'{{"__class__": "{word}"}}')]
+    (settings.data / "dagster").mkdir()
+    with closing(sqlite3.connect(settings.data / "dagster" / "runs.db")) as database:
+        database.execute("create table runs (run_id text primary key, status text, run_body text)")
+        database.executemany("insert into runs values (?, ?, ?)", rows)
+        database.commit()
+    counts = clear_stores(settings, {"0": Person(word)}, [word])
+    assert counts == {"files": 0, "logs": 0, "texts": 0, "databases": 1, "busy": 0}
+    with closing(sqlite3.connect(settings.data / "dagster" / "runs.db")) as database:
+        assert database.execute("select * from runs").fetchall() == rows
+    assert {name: (settings.data / name).read_text() for name in lines} == lines
+
+
+def test_kept_files_that_nobody_can_read_go_only_where_their_key_is_there(settings: Settings, monkeypatch):
+    key, other = Fernet.generate_key(), Fernet.generate_key()
+    kept = settings.data / "kept"
+    kept.mkdir()
+    contents = {"theirs": Fernet(key).encrypt(WHO.encode()), "others": Fernet(key).encrypt(b"x"), "lost": Fernet(other).encrypt(b"x")}
+    for name, content in contents.items():
+        (kept / f"{name}.fernet").write_bytes(content)
+    for given in (None, "no key"):
+        if given:
+            monkeypatch.setenv(KEY_VARIABLE, given)
+        assert clear_stores(settings, {"0": Person(WHO)}, [WHO])["files"] == 0 and has_locked_files(settings)
+        assert {path.stem for path in kept.iterdir()} == set(contents)
+    monkeypatch.setenv(KEY_VARIABLE, key.decode())
+    assert clear_stores(settings, {"0": Person(WHO)}, [WHO])["files"] == 2 and not has_locked_files(settings)
+    assert {path.stem for path in kept.iterdir()} == {"others"}

@@ -7,9 +7,10 @@ import dagster as dg
 import pytest
 from invented import land
 
-from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.errors import PermanentError, PlatformError
 from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.listening.contracts import EVENTS
+from spotify_ai_assets.maintenance.health import assets as health_assets
 from spotify_ai_assets.maintenance.health.assets import as_notice, as_rows, find_changes
 from spotify_ai_assets.maintenance.health.contracts import COMPONENTS, HEALTH
 from spotify_ai_assets.maintenance.health.grading import Finding
@@ -62,6 +63,35 @@ def test_a_trouble_is_kept_told_recorded_checked_and_ends(instance, lake, settin
     check(instance, Lake(lake.storage.root, lake.tables, lake.locks), settings)
     assert graded(lake)["lake"] == "good"
     assert "health/lake" not in troubles(settings)
+
+
+def test_what_dies_before_its_table_is_written_has_told_and_is_recorded_once(instance, lake, settings, monkeypatch):
+    def die(*_, **__):
+        raise PermanentError("no room")
+
+    findings = [Finding("disk", "failing", "full"), Finding("lake", "good", "whole")]
+    monkeypatch.setattr(health_assets, "look", lambda _: findings)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(lake), "write", die)
+        for _ in range(2):
+            with pytest.raises(PlatformError, match="check_health failed"):
+                check(instance, lake, settings)
+    assert troubles(settings) == {"health/disk"}
+    check(instance, lake, settings)
+    assert graded(lake) == {"disk": "failing", "lake": "good"}
+    assert len(list(open_audit(settings).search(action="health"))) == 1
+    for grade in ("good", "failing"):
+        findings[0] = Finding("disk", grade, "again")
+        check(instance, lake, settings)
+    assert len(list(open_audit(settings).search(action="health"))) == 3, "the same change at another time is another"
+
+
+def test_a_router_that_cannot_tell_fails_the_run_and_loses_no_grade(instance, lake, settings, monkeypatch):
+    monkeypatch.setenv("SPOTIFY_AI_ALERT_ROUTES", "not JSON")
+    with pytest.raises(PlatformError, match="check_health failed"):
+        check(instance, lake, settings)
+    assert tuple(sorted(graded(lake))) == tuple(sorted(COMPONENTS))
+    assert len(list(open_audit(settings).search(action="health"))) == 1
 
 
 def test_a_second_check_waits_for_nobody_while_one_is_under_way(instance, lake, settings):

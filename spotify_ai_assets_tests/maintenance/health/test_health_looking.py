@@ -13,6 +13,7 @@ from spotify_ai_assets.listening.contracts import EVENTS
 from spotify_ai_assets.maintenance.health import looking
 from spotify_ai_assets.maintenance.health.contracts import COMPONENTS
 from spotify_ai_assets.maintenance.health.looking import View, as_json, find_expiries, look
+from spotify_ai_assets.observability.audit.verification import export_heads
 from spotify_ai_assets.observability.metrics.roster import Policy
 from spotify_ai_assets.resources.audit import open_audit, open_ledger
 from spotify_ai_assets.resources.keys import open_key
@@ -173,3 +174,16 @@ def test_looking_at_a_small_platform_takes_no_time(view, lake):
     began = time.process_time()
     look(view())
     assert time.process_time() - began < 3
+
+
+def test_a_ledger_that_is_gone_though_it_was_witnessed_fails(view, settings):
+    assert seen(view(), "audit").grade == "unknown"
+    open_audit(settings).record("job", subject="a", who=WHO)
+    export_heads(settings, WHO)
+    assert seen(view(), "audit").grade == "good"
+    for path in (settings.data / "ledger").iterdir():
+        path.unlink()
+    before = sorted(settings.data.rglob("*"))
+    found = seen(view(), "audit")
+    assert found.grade == "failing" and "record 2 was witnessed" in found.reason
+    assert sorted(settings.data.rglob("*")) == before

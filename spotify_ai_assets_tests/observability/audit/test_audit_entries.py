@@ -3,14 +3,18 @@ from hypothesis import strategies as st
 
 from spotify_ai_assets.observability.audit.entries import (
     LISTED_INPUTS,
+    UNREADABLE,
     Finished,
     Made,
     deed_of_configuration,
     deed_of_pointer,
     deeds_of_run,
+    digest,
+    digest_of_anything,
     pointer_once,
     summarise_inputs,
 )
+from spotify_ai_assets.resources.chain_records import ChainError, canonical
 
 WHO = {"kind": "schedule", "name": "daily"}
 
@@ -103,3 +107,20 @@ def test_a_changed_setting_is_told_and_an_unchanged_configuration_is_not():
     assert deed.figures == {"changed": 2}
     first = deed_of_configuration(before, None, WHO, 0)
     assert first and first.subject == "first seen" and first.outputs == before and first.inputs == {}
+
+
+@given(st.recursive(st.none() | st.floats() | st.text(st.characters()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_everything_has_a_digest_and_what_records_can_hold_that_of_its_canonical_text(value):
+    found = digest_of_anything(value)
+    assert len(found) == 16
+    try:
+        assert found == digest(canonical(value))
+    except ChainError:
+        assert found != UNREADABLE
+
+
+def test_what_has_no_json_at_all_is_told_as_unreadable():
+    circle: list[object] = []
+    circle.append(circle)
+    assert digest_of_anything(circle) == UNREADABLE
+    assert digest_of_anything({"\ud800": float("nan")}) != digest_of_anything({"\ud801": float("nan")})

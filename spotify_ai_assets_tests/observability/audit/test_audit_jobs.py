@@ -13,6 +13,7 @@ from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import PermanentError, PlatformError
 from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.listening.contracts import EVENTS, PLAYS
+from spotify_ai_assets.observability.audit import jobs as audit_jobs
 from spotify_ai_assets.observability.audit.jobs import (
     audit_trail,
     catch_up,
@@ -90,6 +91,57 @@ def test_a_failed_run_is_recorded_as_failed(instance, trail, follow):
     follow()
     record = trail.newest("job")
     assert record.body["outcome"] == "failure" and record.body["figures"]["failed_steps"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800"], ids=["NaN", "half a character"])
+def test_a_configuration_that_no_record_can_hold_does_not_stop_the_trail(instance, trail, follow, value):
+    odd = instance.add_run(dg.DagsterRun("chore", run_config={"ops": {"work": value}}, status=dg.DagsterRunStatus.SUCCESS))
+    later = run(instance)
+    follow()
+    told = {record.body["run_id"]: record.body for record in trail.search(action="job")}
+    assert set(told) == {odd.run_id, later}
+    assert len(told[odd.run_id]["inputs"]["config"]) == 16 and told[odd.run_id]["inputs"] != told[later]["inputs"]
+    assert follow() == 0
+
+
+def test_figures_that_no_record_can_hold_do_not_stop_the_trail(instance, trail, follow):
+    odd = dg.AssetMaterialization("outside", metadata={"digest": "\udfff", "bytes": float("nan"), "seconds": float("inf")})
+    instance.report_runless_asset_event(odd)
+    later = run(instance)
+    follow()
+    assert trail.newest("job").body["run_id"] == later
+    assert trail.newest("materialised").body["outputs"] == {"outside": "\\udfff"}
+    assert trail.newest("materialised").body["figures"]["bytes"] == 0
+
+
+def test_a_run_whose_record_cannot_be_told_is_recorded_by_its_end_and_holds_up_nothing(instance, trail, follow, monkeypatch):
+    odd, later = run(instance, fail="yes"), run(instance)
+    finished = audit_jobs._finished
+
+    def unreadable(instance, record):
+        if record.dagster_run.run_id == odd:
+            raise RecursionError
+        return finished(instance, record)
+
+    monkeypatch.setattr(audit_jobs, "_finished", unreadable)
+    follow()
+    told = {record.body["run_id"]: record.body for record in trail.search(action="job")}
+    assert set(told) == {odd, later}
+    assert told[odd]["outcome"] == "failure" and told[odd]["inputs"] == {"config": "unreadable", "error": "RecursionError"}
+    assert follow() == 0
+
+
+def test_a_part_that_fails_leaves_the_others_and_their_place(instance, trail, follow, monkeypatch):
+    def fail(*_):
+        raise ValueError("a pointer that cannot be read")
+
+    monkeypatch.setattr(audit_jobs, "_follow_pointers", fail)
+    run_id = run(instance)
+    with pytest.raises(ValueError, match="pointer"):
+        follow()
+    assert trail.newest("job").body["run_id"] == run_id and trail.newest("configured") is not None
+    kept = instance.daemon_cursor_storage.get_cursor_values({"spotify_ai.audit_trail"})
+    assert json.loads(kept["spotify_ai.audit_trail"])["run"] == run_id
 
 
 def test_a_run_that_has_not_ended_is_recorded_later(instance, trail, follow):

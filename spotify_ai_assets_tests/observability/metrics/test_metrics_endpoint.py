@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -18,10 +19,10 @@ METRICS = b"# HELP a_thing Of some kind.\n# TYPE a_thing gauge\na_thing 1.0\n"
 class Serving:
     """An endpoint with what it serves, to be changed by tests."""
 
-    def __init__(self, **options):
+    def __init__(self, host="127.0.0.1", **options):
         self.health = {"grade": "good"}
         self.metrics = METRICS
-        self.endpoint = Endpoint(lambda: self.metrics, lambda: self.health, "127.0.0.1", 0, **options)
+        self.endpoint = Endpoint(lambda: self.metrics, lambda: self.health, host, 0, **options)
         self.thread = threading.Thread(target=self.endpoint.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 
@@ -31,7 +32,7 @@ class Serving:
         self.thread.join()
 
     def get(self, path, method="GET", **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=10)
+        connection = http.client.HTTPConnection(self.endpoint.server_address[0], self.endpoint.port, timeout=10)
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -67,6 +68,25 @@ def test_a_foreign_host_is_refused_as_a_page_with_a_rebound_name_would_send_it(s
         assert serving.get("/metrics", Host=host)[0] == 403
     for host in ("localhost", "localhost:9464", "127.0.0.1:1", "[::1]:9464"):
         assert serving.get("/metrics", Host=host)[0] == 200
+
+
+def test_a_host_or_a_path_that_is_no_address_is_answered(serving):
+    assert serving.get("/metrics", Host="[::1")[0] == 400
+    with socket.create_connection(("127.0.0.1", serving.endpoint.port), timeout=10) as stream:
+        stream.sendall(b"GET http://[::1/metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 400 " in stream.recv(100).splitlines()[0]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_loopback_of_ipv6_is_listened_on(host):
+    try:
+        serving = Serving(host)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    try:
+        assert serving.get("/metrics")[0] == 200
+    finally:
+        serving.close()
 
 
 def test_an_endpoint_for_others_takes_any_host():

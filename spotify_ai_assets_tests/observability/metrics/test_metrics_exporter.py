@@ -191,3 +191,15 @@ def test_old_ids_are_forgotten_and_new_ones_counted():
     assert counted.look({("a",): ["1", "2", "3", "4"]})["a",] == 3
     assert len(counted._seen["a",]) == 3
     assert counted.look({("a",): ["3", "4"], ("b",): ["1"]}) == {("a",): 3, ("b",): 1}
+
+
+def test_that_the_code_location_does_not_load_is_forgotten_sooner_than_that_it_does(instance, lake, settings):
+    now, read = [1000.0], iter([Roster(error="SyntaxError"), Roster(jobs=("a",)), Roster(error="ImportError")])
+    exporter = Exporter(Platform(instance, lake, settings, roster=lambda: next(read)), clock=lambda: now[0])
+    found = []
+    for seconds in (0, 59, 1, 0, 899, 1, 0):
+        now[0] += seconds
+        exporter.roster()
+        exporter._roster.wait()
+        found.append(exporter.roster().error)
+    assert found == ["SyntaxError", "SyntaxError", "", "", "", "ImportError", "ImportError"]

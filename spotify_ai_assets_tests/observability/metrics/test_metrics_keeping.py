@@ -89,3 +89,18 @@ def test_the_heads_of_both_chains_are_told(audit, settings):
 def test_a_database_of_a_server_may_be_there(tmp_path):
     assert not is_there(f"sqlite:///{tmp_path / 'no.db'}")
     assert is_there("postgresql+psycopg2://host/name")
+
+
+@pytest.mark.parametrize("later", [(), ("receipted",)], ids=["older", "another"])
+def test_after_a_restore_of_the_ledger_it_is_read_anew(settings, later):
+    ledger, ledgers = open_ledger(settings), Ledgers(settings)
+    ledger.append("requested", {"request": "a"})
+    ledger.append("requested", {"request": "b"})
+    assert ledgers.read().erasures.open == 2
+    for path in (settings.data / "ledger").iterdir():
+        path.unlink()
+    restored = open_ledger(settings)
+    for kind in ("requested", *later):
+        restored.append(kind, {"request": "c"})
+    assert ledgers.read().erasures == Ledgers(settings).read().erasures
+    assert dict(ledgers.read().erasures.states) == {later[0] if later else "requested": 1}
