@@ -14,9 +14,13 @@ QUOTES = {"_identifier", "_quoted", "_literal", "quoted", "identifier", "literal
 
 REVIEWED = {
     ("maintenance/backup/databases.py", "name"): "made of a constant and hexadecimal digits beside it",
+    ("maintenance/backup/databases.py", "kind"): "one of two constants beside it",
+    ("maintenance/backup/databases.py", "quote(schema)"): "quoted by the dialect",
+    ("maintenance/backup/databases.py", "quote(name)"): "quoted by the dialect",
     ("maintenance/backup/restoring.py", "table"): "of a constant of the module",
     ("maintenance/erasure/databases.py", "name"): "quoted by the server itself, with quote_ident",
     ("maintenance/erasure/purging.py", "name"): "a quoted column",
+    ("observability/alerts/incidents.py", "still_open"): "a constant beside it",
     ("recommendations/realtime/live.py", "pragma"): "of a constant beside it",
     ("resources/chain.py", "compare"): "one of two constants beside it",
     ("resources/chain.py", "only"): "one of two constants beside it",
