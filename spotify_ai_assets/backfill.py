@@ -22,6 +22,7 @@ from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, SOURCES, UNDATE
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake import Lake
+from spotify_ai_assets.resources.run_events import describe_error
 from spotify_ai_assets.runs import ONLY_STALE, QUIET, TRACE, launch_tags, process_tags, refusals
 from spotify_ai_assets.staleness import Ledger, Stale, in_order, partitions_of, plan
 from spotify_ai_assets.tables import TABLES
@@ -54,6 +55,7 @@ class Outcome:
         made: Partitions that were made again.
         changed: Those of them whose rows differ from before.
         refused: Days that were refused, by table and day, with the reason.
+        failed: What failed otherwise, by table, with the reason: publishing its pages, for one.
     """
 
     runs: list[str] = field(default_factory=list)
@@ -61,6 +63,12 @@ class Outcome:
     made: int = 0
     changed: int = 0
     refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was refused and nothing failed."""
+        return not self.refused and not self.failed
 
 
 def select_tables(names: Iterable[str]) -> list[Table]:
@@ -232,8 +240,14 @@ def _execute(
         raise_on_error=False,
     )
     outcome.runs.append(result.run_id)
-    failed = [event for event in result.all_events if event.is_step_failure]
-    return {(event.step_key or "").replace("__", "/"): days for event in failed if (days := refusals(event))}
+    refused: dict[str, dict[str, str]] = {}
+    for event in (event for event in result.all_events if event.is_step_failure):
+        key = (event.step_key or "").replace("__", "/", 1)
+        if days := refusals(event):
+            refused[key] = days
+        else:
+            outcome.failed[key] = describe_error(event.step_failure_data.error)
+    return refused
 
 
 def recount(

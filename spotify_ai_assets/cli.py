@@ -139,6 +139,7 @@ def run_backfill_command(first: From = None, last: To = None, select: Select = N
                 "made": outcome.made,
                 "changed": outcome.changed,
                 "refused": outcome.refused,
+                "failed": outcome.failed,
                 "runs": outcome.runs,
             }
         )
@@ -152,7 +153,10 @@ def run_backfill_command(first: From = None, last: To = None, select: Select = N
             for day, reason in days.items():
                 out.print(f"{key} {day}", style="red", end=" ")
                 out.print(reason, highlight=False, soft_wrap=True)
-    raise typer.Exit(1 if outcome.refused else 0)
+        for key, reason in outcome.failed.items():
+            out.print(key, style="red", end=" ")
+            out.print(reason, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if outcome.is_whole else 1)
 
 
 @backfill.command("verify", help=_("Count days again: every stored digest against its rows, staleness, and all checks."))
@@ -227,7 +231,7 @@ def review_command(
         print_json({"first": found.first, "last": found.last, "rows": found.rows.drop("listener_id").to_dicts()})
     else:
         _print_review(found.rows, found.first, found.last)
-    raise typer.Exit(1 if found.outcome.refused else 0)
+    raise typer.Exit(0 if found.outcome.is_whole else 1)
 
 
 def _print_review(rows: "pl.DataFrame", first: date, last: date) -> None:
@@ -298,7 +302,7 @@ def demo(
         print_json(summary)
     else:
         _print_demo(summary)
-    raise typer.Exit(1 if summary["refused"] or summary["checks_failed"] else 0)
+    raise typer.Exit(1 if summary["refused"] or summary["failed"] or summary["checks_failed"] else 0)
 
 
 def _score(seeds: str, scale: float, days: int, as_json: bool) -> None:

@@ -107,6 +107,7 @@ def run_demo(
         "partitions_made": outcomes[0].made,
         "partitions_made_for_late_files": outcomes[1].made,
         "refused": {key: days for outcome in outcomes for key, days in outcome.refused.items()},
+        "failed": {key: reason for outcome in outcomes for key, reason in outcome.failed.items()},
         "checks_passed": checks["passed"],
         "checks_failed": checks["failed"],
         "checks_warned": checks["warned"],

@@ -105,8 +105,8 @@ def _score_world(seed: int, scale: float, days: int, clean: bool) -> dict[str, A
         for delivery in ("landing", "late"):
             deliver(instance, lake, settings, delivery)
             outcome = run_backfill(defs(), instance, lake, tables, None, None)
-            if outcome.refused:
-                raise PlatformError(f"the world of seed {seed} was not made: {json.dumps(outcome.refused)}")
+            if not outcome.is_whole:
+                raise PlatformError(f"the world of seed {seed} was not made: {json.dumps(outcome.refused | outcome.failed)}")
     return measure(lake, open_vault(settings), truth)
 
 

@@ -196,6 +196,15 @@ def test_a_refused_day_is_told_and_the_others_are_made(lake: Lake, instance: dg.
     assert sorted(known) == [str(day(number)) for number in (0, 2, 3)]
 
 
+def test_a_page_that_cannot_be_published_fails_the_backfill(lake: Lake, instance: dg.DagsterInstance, monkeypatch) -> None:
+    land(lake, range(2))
+    monkeypatch.setenv("SPOTIFY_AI_DATA", str(Path(lake.storage.root).parent))
+    Path(lake.storage.root).with_name("reports").write_text("a file where the folder of pages should be")
+    outcome = run_backfill(defs(), instance, lake, select_tables([]), None, None)
+    assert outcome.refused == {} and not outcome.is_whole
+    assert outcome.failed["reports/daily_listening"] == "NotADirectoryError"
+
+
 def test_what_the_lake_has_and_dagster_lacks_is_told_once(lake: Lake, instance: dg.DagsterInstance) -> None:
     for number in range(3):
         lake.write(EVENTS.key, listens(day(number)), day(number), origin=Origin("dead"))

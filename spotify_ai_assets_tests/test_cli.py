@@ -203,7 +203,7 @@ def test_nothing_is_stale_in_an_empty_lake() -> None:
 
     assert told.stdout == "Nothing is stale.\n"
     assert json.loads(planned.stdout) == {"stale": [], "seconds": {}}
-    assert json.loads(made.stdout) == {"days": 0, "made": 0, "changed": 0, "refused": {}, "runs": []}
+    assert json.loads(made.stdout) == {"days": 0, "made": 0, "changed": 0, "refused": {}, "failed": {}, "runs": []}
     assert (told.exit_code, planned.exit_code, made.exit_code) == (0, 0, 0)
 
 

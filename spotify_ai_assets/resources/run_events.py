@@ -281,7 +281,7 @@ def _ended(step: Step, entry: dg.EventLogEntry) -> Step:
     outcome = _STEP_ENDS[event.event_type]
     if outcome != "failure":
         return replace(step, ended_at=entry.timestamp, outcome=outcome)
-    error = _told(event.step_failure_data.error)
+    error = describe_error(event.step_failure_data.error)
     return replace(step, ended_at=entry.timestamp, outcome=outcome, error=error, refused=tuple(sorted(refusals(event))))
 
 
@@ -332,7 +332,7 @@ def _kind_of(error: object) -> str:
     return str(getattr(error, "cls_name", None) or "")
 
 
-def _told(error: object) -> str:
+def describe_error(error: object) -> str:
     """An error's kind, and its message where it is the platform's own: those of libraries may quote what they could not read."""
     kind = _kind_of(error)
     while cause := getattr(error, "cause", None):

@@ -107,7 +107,8 @@ def rebuild(
     versions, is_trained = _renew_recommender(instance, lake, settings, progress, since)
     rows = remove_rows(lake, about_listeners(lake.tables), pseudonyms)
     pages = drop_pages(lake, settings)
-    left = tuple(f"{key}: {len(days)} partitions were refused" for key, days in sorted(outcome.refused.items()))
+    refused = (f"{key}: {len(days)} partitions were refused" for key, days in sorted(outcome.refused.items()))
+    left = (*refused, *(f"{key}: {reason}" for key, reason in sorted(outcome.failed.items())))
     return Rebuilt(outcome.made, sum(dropped.values()), rows, versions, is_trained, pages, left)
 
 
