@@ -116,7 +116,7 @@ def drill(
             run_job(instance, DRILL, {}, launch_tags(), config=drill_config(snapshot))
         except PlatformError as error:
             failure = error
-        rows = [row for row in lake.scan(DRILLS.key).collect().to_dicts() if row["at"] >= begin]
+        rows = [row for row in lake.scan(DRILLS.key).collect().to_dicts() if row["began_at"] >= begin]
         if failure and not rows:
             raise failure
     found = rows[-1]

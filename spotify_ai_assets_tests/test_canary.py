@@ -86,6 +86,7 @@ def world(tmp_path_factory):
     return values, Run(data)
 
 
+@pytest.mark.slow
 def test_nothing_personal_leaves_the_vault(world, tmp_path):
     values, run = world
     run(LANDING)

@@ -39,6 +39,7 @@ def known(data: Path, cwd: Path = ROOT) -> set[str]:
     return {each["run"] for each in spotify_ai(data, "status", cwd=cwd, home=None)["runs"]}
 
 
+@pytest.mark.slow
 def test_the_instance_is_the_same_from_every_folder(data: Path, tmp_path: Path) -> None:
     expected = known(data)
     assert len(expected) >= 1
@@ -74,6 +75,7 @@ def test_dg_lists_and_checks_the_definitions(data: Path) -> None:
     assert "loaded successfully" in run("dg", "check", "defs", data=data, home=None)
 
 
+@pytest.mark.slow
 def test_dg_launch_in_the_checkout_records_its_run_on_the_same_instance(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)

@@ -147,6 +147,7 @@ def recorded(instance: dg.DagsterInstance, key: str) -> list[str]:
     return [record.partition_key or "" for record in records]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_failed_by_the_next_command_which_records_its_commits_once(data: Path) -> None:
     run_id = kill_in_the_middle(data)
     committed = sorted(lake_of(data).states(PLAYS.key))

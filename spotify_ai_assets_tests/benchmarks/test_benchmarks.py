@@ -28,10 +28,12 @@ def _check(document: dict, name: str, *more: str) -> None:
     assert json.loads(json.dumps(document)) == document
 
 
+@pytest.mark.slow
 def test_listening_compares_the_daily_job_with_bare_polars() -> None:
     _check(listening.measure(listens=3_000, rounds=1), "listening", "ours_megabytes", "cpu_ratio", "audited_ratio", "day")
 
 
+@pytest.mark.slow
 def test_backfill_compares_the_command_with_a_bare_loop() -> None:
     document = backfill.measure(days=2, scale=0.02, rounds=1)
     _check(document, "backfill", "extra_seconds")

@@ -1,8 +1,8 @@
 """The kill matrix: whatever is killed during a day's run, every partition ends up made once, as if nothing had happened.
 
 One platform with a home of its own lives through all of it, two days of listens at a time. Their run is launched without waiting for
-the schedule's tick, and what dies is started again, as a supervisor would; nothing else is done by hand. When it is killed follows from the seed, in tables that the run has committed until then,
-so a busy machine changes nothing.
+the schedule's tick, and what dies is started again, as a supervisor would; nothing else is done by hand. When it is killed follows
+from the seed, in tables that the run has committed until then, so a busy machine changes nothing.
 """
 
 import os

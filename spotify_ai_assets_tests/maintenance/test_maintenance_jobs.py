@@ -128,6 +128,7 @@ def test_a_refused_day_is_left_alone_and_the_days_around_it_are_made(lake: Lake,
     assert days_of(lake, CHARTS.key) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_day_refused_further_down_does_not_stop_the_others(lake: Lake, tick: Tick, execute, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table before it was made on every day, so what is stale of the refused day changes once."""
     from spotify_ai_assets.listening import assets

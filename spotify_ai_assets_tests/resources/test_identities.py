@@ -179,6 +179,7 @@ def test_a_frame_without_users_is_swapped_too(url, users):
     assert len(swapped) == len(users)
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_users_are_issued_and_found_in_seconds(url):
     vault = Vault(url)
     users = [f"user-{number:08d}" for number in range(200_000)]

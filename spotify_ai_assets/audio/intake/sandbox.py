@@ -36,6 +36,8 @@ from spotify_ai_assets.errors import TransientError
 WORKER = "spotify_ai_assets.audio.intake.worker"
 _LAST_SECONDS = 2.0
 """A child whose socket is closed is about to end, and how it does is what there is to know."""
+_HEARS_SECONDS = 0.5
+"""How long a Ctrl-C may go unheard."""
 
 _HEADER_BYTES = 2**18
 
@@ -224,8 +226,7 @@ class Pool:
             self._bury(seat, 0)
         started = time.monotonic()
         try:
-            child = seat.child = seat.child or self._fork()
-            return self._converse(child, task, path, started)
+            return self._converse(self._child_of(seat), task, path, started)
         except TimeoutError:
             fault = Refusal("too_slow", f"it takes more than {self.limits.wall_seconds:g} s")
         except (ValueError, LookupError, TypeError):
@@ -244,6 +245,12 @@ class Pool:
             return None
         how = f"signal {-status}" if status < 0 else f"status {status}"
         return Refusal("decoder_crashed", f"its process ended with {how}", cost)
+
+    def _child_of(self, seat: _Seat) -> Child:
+        child = seat.child = seat.child or self._fork()
+        if self._is_stopping:  # whoever stopped the work may not have seen this child
+            raise StoppedError("the work was stopped")
+        return child
 
     def _converse(self, child: Child, task: str, path: Path, started: float) -> Answer | Refusal:
         """Ask a child.
@@ -296,7 +303,10 @@ class Pool:
 
 def _finished(running: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
     """Those that are done, at least one."""
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
+    done: set[Future[Result]] = set()
+    while not done:  # Polars' handler of signals lets an endless wait go on, and a Ctrl-C would be heard when it ends
+        done = wait(running, _HEARS_SECONDS, FIRST_COMPLETED).done
+    for future in done:
         yield running.pop(future), future.result()
 
 

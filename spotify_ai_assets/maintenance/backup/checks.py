@@ -19,14 +19,14 @@ def newest_drill(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     Where there was no drill yet there is nothing to judge; health says so.
     """
     lake: Lake = context.resources.lake
-    newest = lake.scan(DRILLS.key).filter(pl.col("at") == pl.col("at").max()).collect()
+    newest = lake.scan(DRILLS.key).filter(pl.col("began_at") == pl.col("began_at").max()).collect()
     if newest.is_empty():
         return dg.AssetCheckResult(passed=True, metadata={"drills": 0})
     row = newest.row(0, named=True)
-    is_young = datetime.now(UTC) - row["at"] <= _LONGEST
+    is_young = datetime.now(UTC) - row["began_at"] <= _LONGEST
     told = {name: row[name] for name in ("snapshot", "is_passed", "rto_s", "rpo_s")}
     return dg.AssetCheckResult(
         passed=row["is_passed"] and is_young,
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={**told, "at": row["at"].isoformat(), **({"failure": row["failure"]} if row["failure"] else {})},
+        metadata={**told, "began_at": row["began_at"].isoformat(), **({"failure": row["failure"]} if row["failure"] else {})},
     )

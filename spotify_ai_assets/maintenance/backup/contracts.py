@@ -7,7 +7,7 @@ from spotify_ai_assets.contracts import TIME, Column, Table, by_key
 DRILLS = Table(
     "maintenance/drills",
     (
-        Column("at", TIME, "When the drill began."),
+        Column("began_at", TIME, "When the drill began."),
         Column("snapshot", pl.String, "The backup that was restored."),
         Column("engine", pl.String, "What kept the backup.", allowed=("embedded", "restic")),
         Column("is_passed", pl.Boolean, "Whether everything that the drill does came out right."),
@@ -24,7 +24,7 @@ DRILLS = Table(
         Column("canary_after", pl.Int64, "How often afterwards.", minimum=0),
         Column("seconds", pl.Float64, "How long all of it took.", minimum=0),
     ),
-    ("at",),
+    ("began_at",),
     "team:platform",
     partitioned_by=None,
 )

@@ -40,7 +40,7 @@ class Drill:
     """What came of a drill; the columns of ``maintenance/drills``.
 
     Attributes:
-        at: When it began.
+        began_at: When it began.
         snapshot: The backup.
         engine: What kept it.
         is_passed: Whether everything came out right.
@@ -58,7 +58,7 @@ class Drill:
         seconds: How long all of it took.
     """
 
-    at: datetime
+    began_at: datetime
     snapshot: str
     engine: str
     is_passed: bool
@@ -79,7 +79,7 @@ class Drill:
     def figures(self) -> dict[str, Any]:
         """What the audit trail notes of it."""
         known = asdict(self)
-        return {name: known[name] for name in known if name not in ("at", "snapshot", "failure")}
+        return {name: known[name] for name in known if name not in ("began_at", "snapshot", "failure")}
 
     def as_row(self) -> dict[str, Any]:
         """The row of ``maintenance/drills``."""
@@ -134,7 +134,7 @@ def drill(
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - started
     told = {"rto_s": round(seconds, 3), **found, "rpo_s": (at - snapshot.at).total_seconds(), "seconds": round(seconds, 3)}
-    return Drill(at=at, snapshot=snapshot.id, engine=snapshot.engine, is_passed=failure is None, failure=failure, **told)
+    return Drill(began_at=at, snapshot=snapshot.id, engine=snapshot.engine, is_passed=failure is None, failure=failure, **told)
 
 
 def _scratch_databases(settings: Settings, snapshot: str, held: ExitStack) -> dict[str, str]:

@@ -83,7 +83,7 @@ def as_rows(findings: Iterable[Finding], before: pl.DataFrame, now: datetime) ->
         before: The rows until now: a part that keeps its grade keeps the moment since when it has it.
         now: The present.
     """
-    known = {component: (grade, since) for component, grade, since in before.select("component", "grade", "since").iter_rows()}
+    known = {component: (grade, since) for component, grade, since in before.select("component", "grade", "changed_at").iter_rows()}
     rows = []
     for each in findings:
         grade, since = known.get(each.component, ("", now))

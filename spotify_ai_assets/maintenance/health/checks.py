@@ -50,7 +50,7 @@ def health_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCh
             metadata={
                 "grade": grade,
                 "reason": row["reason"] if row else _("not looked at yet"),
-                **({"since": row["since"].isoformat(timespec="seconds")} if row else {}),
+                **({"since": row["changed_at"].isoformat(timespec="seconds")} if row else {}),
                 **({f"value ({row['unit']})": row["value"]} if row and row["value"] is not None else {}),
             },
         )

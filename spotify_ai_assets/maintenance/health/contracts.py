@@ -36,7 +36,7 @@ HEALTH = Table(
         Column("reason", pl.String, "Why, in one sentence."),
         Column("value", pl.Float64, "The figure that decided.", nullable=True),
         Column("unit", pl.String, "Of that figure.", nullable=True),
-        Column("since", TIME, "Since when the grade is what it is."),
+        Column("changed_at", TIME, "Since when the grade is what it is."),
         Column("checked_at", TIME, "When it was looked at."),
     ),
     primary_key=("component",),

@@ -175,7 +175,7 @@ def test_a_scanner_that_finds_nobody_proves_nothing(here: World, monkeypatch: py
 def test_an_old_drill_is_no_proof_any_more(here: World) -> None:
     row = {name: 1 for name, dtype in DRILLS.schema.items() if dtype.is_numeric()}
     row |= {
-        "at": datetime.now(UTC) - timedelta(days=9),
+        "began_at": datetime.now(UTC) - timedelta(days=9),
         "snapshot": "s",
         "engine": "restic",
         "is_passed": True,
@@ -184,7 +184,7 @@ def test_an_old_drill_is_no_proof_any_more(here: World) -> None:
     }
     here.lake.append(DRILLS.key, pl.DataFrame([row], schema=DRILLS.schema), transaction="old")
     assert not checked(here).passed
-    young = {**row, "at": datetime.now(UTC)}
+    young = {**row, "began_at": datetime.now(UTC)}
     here.lake.append(DRILLS.key, pl.DataFrame([young], schema=DRILLS.schema), transaction="young")
     assert checked(here).passed
 

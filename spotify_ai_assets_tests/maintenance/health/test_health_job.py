@@ -106,8 +106,8 @@ def test_a_part_keeps_since_when_it_has_its_grade():
         row["component"]: row
         for row in as_rows([Finding("disk", "good", "b"), Finding("queue", "failing", "b", 2)], before, later).to_dicts()
     }
-    assert (rows["disk"]["since"], rows["disk"]["checked_at"], rows["disk"]["reason"]) == (NOW, later, "b")
-    assert (rows["queue"]["since"], rows["queue"]["value"]) == (later, 2.0)
+    assert (rows["disk"]["changed_at"], rows["disk"]["checked_at"], rows["disk"]["reason"]) == (NOW, later, "b")
+    assert (rows["queue"]["changed_at"], rows["queue"]["value"]) == (later, 2.0)
 
 
 def test_only_another_grade_is_a_change():

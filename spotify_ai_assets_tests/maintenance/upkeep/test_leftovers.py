@@ -9,7 +9,6 @@ import pytest
 from spotify_ai_assets.maintenance.upkeep.leftovers import Rule, find_leftovers, remove_leftovers, rules
 from spotify_ai_assets.stores import STORES
 
-NOW = datetime.now(UTC)
 RULES = rules(quarantine_days=30, kept_days=10, scratch_days=7)
 PLACES = {
     "quarantine/aa": 30,
@@ -51,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def names(data: Path, later: timedelta) -> set[str]:
-    return {each.path.relative_to(data).as_posix() for each in find_leftovers(data, RULES, NOW + later)}
+    return {each.path.relative_to(data).as_posix() for each in find_leftovers(data, RULES, datetime.now(UTC) + later)}
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -67,7 +66,7 @@ def test_nothing_else_is_ever_looked_at(data: Path) -> None:
 
 
 def test_emptied_folders_go_and_their_stores_stay(data: Path) -> None:
-    found = find_leftovers(data, RULES, NOW + timedelta(days=400))
+    found = find_leftovers(data, RULES, datetime.now(UTC) + timedelta(days=400))
     assert sum(each.size for each in found) == 5 * len(PLACES)
     remove_leftovers(data, found)
     remove_leftovers(data, found)
@@ -96,10 +95,10 @@ def test_links_and_folders_are_left_alone(data: Path, tmp_path: Path) -> None:
     (outside / "file").write_text("mine")
     (data / "quarantine" / "link").symlink_to(outside / "file")
     (data / "quarantine" / "folder").symlink_to(outside)
-    remove_leftovers(data, find_leftovers(data, (Rule("quarantine", "**/*", timedelta(0)),), NOW + timedelta(days=1)))
+    remove_leftovers(data, find_leftovers(data, (Rule("quarantine", "**/*", timedelta(0)),), datetime.now(UTC) + timedelta(days=1)))
     assert (outside / "file").read_text() == "mine"
     assert (data / "quarantine" / "link").is_symlink()
 
 
 def test_where_nothing_is_nothing_is_found(tmp_path: Path) -> None:
-    assert find_leftovers(tmp_path / "absent", RULES, NOW) == []
+    assert find_leftovers(tmp_path / "absent", RULES, datetime.now(UTC)) == []
