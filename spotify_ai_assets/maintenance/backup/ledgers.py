@@ -12,7 +12,6 @@ from pathlib import Path
 from spotify_ai_assets.errors import PlatformError
 from spotify_ai_assets.maintenance.backup.databases import sqlite_path
 from spotify_ai_assets.maintenance.backup.places import BackupError, Place, open_place
-from spotify_ai_assets.maintenance.backup.sealing import mark_of
 from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.resources.audit import ERASURE, open_ledger
 from spotify_ai_assets.resources.chain import Chain, ChainError, Head, Record, canonical
@@ -77,7 +76,7 @@ def _read_copy(place: Place) -> list[Record]:
 
 def ledger_mark(settings: Settings) -> str:
     """What tells the key of the ledger from another; empty where none was made, which asking for it would do."""
-    return mark_of(open_key(settings, "ledger")) if has_key(settings, "ledger") else ""
+    return mark_key(open_key(settings, "ledger")) if has_key(settings, "ledger") else ""
 
 
 def require_key(restored: Settings) -> None:

@@ -1,7 +1,7 @@
 """Encryption of what a backup holds: compressed, then sealed by AES-256-GCM to the name under which it is kept.
 
-Three keys come from the one of backups, by BLAKE3's key derivation: for content, for names, and one whose digest tells a wrong
-key from a damaged backup. A piece is named by the keyed digest of its bytes: equal pieces are kept once, and whoever does not
+Two keys come from the one of backups, by BLAKE3's key derivation: for content and for names; its mark tells a wrong key from a
+damaged backup. A piece is named by the keyed digest of its bytes: equal pieces are kept once, and whoever does not
 have the key cannot tell by a name whether some known file is in the backup. The name is authenticated with the content, so that
 pieces cannot change places.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from spotify_ai_assets.maintenance.backup.places import BackupError
+from spotify_ai_assets.resources.keys import mark_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,7 +41,7 @@ class Seal:
     @property
     def mark(self) -> str:
         """16 hexadecimal digits that tell this key from others and lead back to none."""
-        return mark_of(self.key)
+        return mark_key(self.key)
 
     def name(self, content: bytes) -> str:
         """The name of a piece: 64 hexadecimal digits."""
@@ -90,11 +91,6 @@ class Seal:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(_derived(self.key, "content"))
-
-
-def mark_of(key: bytes) -> str:
-    """What tells a key from others without leading back to it: 16 hexadecimal digits."""
-    return _derived(key, "mark").hex()[:16]
 
 
 def _derived(key: bytes, purpose: str) -> bytes:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 
 from spotify_ai_assets.maintenance.backup.places import BackupError
-from spotify_ai_assets.maintenance.backup.sealing import Seal, mark_of
+from spotify_ai_assets.maintenance.backup.sealing import Seal
+from spotify_ai_assets.resources.keys import mark_key
 
 SEAL = Seal(bytes(range(32)))
 
@@ -47,7 +48,7 @@ def test_another_key_opens_nothing_and_names_otherwise() -> None:
     other = Seal(bytes(32))
     with pytest.raises(BackupError):
         other.open("name", SEAL.close("name", b"content"))
-    assert other.name(b"content") != SEAL.name(b"content") and other.mark != SEAL.mark == mark_of(SEAL.key)
+    assert other.name(b"content") != SEAL.name(b"content") and other.mark != SEAL.mark == mark_key(SEAL.key)
     assert SEAL.key.hex()[:16] not in repr(SEAL) + SEAL.mark
 
 
