@@ -45,7 +45,7 @@ def _kill_when(data: Path, arguments: list[str], is_time: Callable[[], bool]) ->
     process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=14)
 def test_a_year_is_imported_made_and_verified_although_everything_is_killed_in_the_middle(tmp_path: Path) -> None:
     truth = json.loads(write_world(tmp_path / "world", days=DAYS).read_text())
     first = date.fromisoformat(truth["first_day"])
