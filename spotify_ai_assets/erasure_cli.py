@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotify_ai_assets.locale import translate as _
+from spotify_ai_assets.locale import translate_plural
 from spotify_ai_assets.settings import LANGUAGES, Settings
 from spotify_ai_assets.terminal import Json, err, failing_in_words, make_table, open_platform, out, print_json, show_progress
 
@@ -117,7 +118,10 @@ def verify_command(
     for sentence in [] if as_json else [*broken, *(f"{each[:8]}: {what}" for each, wrong in found.items() for what in wrong)]:
         err.print(sentence, style="red", highlight=False)
     if not as_json and not broken and not any(found.values()):
-        out.print(_("{count} receipts are genuine, and the ledger is whole.").format(count=len(found)))
+        told = translate_plural(
+            "{count} receipt is genuine, and the ledger is whole.", "{count} receipts are genuine, and the ledger is whole.", len(found)
+        )
+        out.print(told.format(count=len(found)))
     raise typer.Exit(1 if broken or any(found.values()) else 0)
 
 

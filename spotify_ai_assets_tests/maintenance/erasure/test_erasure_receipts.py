@@ -119,7 +119,7 @@ def test_commands_tell_how_far_requests_are_and_whether_receipts_are_genuine(set
     assert case.request[:8] in run("status") and "erased" in run("receipt", case.request)
     assert json.loads(run("receipt", case.request, "--json"))["request"] == case.request
     assert json.loads(run("verify", "--json")) == {"ledger": [], "receipts": {case.request: []}}
-    assert "1 receipts are genuine" in run("verify", case.request)
+    assert "1 receipt is genuine" in run("verify", case.request)
     run("receipt", case.request, "--language", "xx", status=2)
     path = folder_of(settings) / f"{case.request}.json"
     path.write_bytes(path.read_bytes().replace(b'"rounds": 1', b'"rounds": 2'))
