@@ -116,7 +116,7 @@ def _of_week(figures: pl.DataFrame, read: Read, day: date) -> dict[Line, Group]:
 
 
 _MOVES = ("climbers", "entries", "fallers")
-_SUBJECTS = {"country": "country", "track": "track_id", "artist": "artist_id"}
+_SUBJECTS = {"country": "country", "platform": "platform", "track": "track_id", "artist": "artist_id"}
 
 
 def _about(plays: pl.DataFrame, subject: str, item: str) -> pl.DataFrame:

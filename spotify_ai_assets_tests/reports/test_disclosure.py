@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from report_frames import FIGURES, SUNDAY, year_rows
 
 from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.listening.insight.contracts import CHANGE_POINTS, FORECASTS
 from spotify_ai_assets.reports import publication
-from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, SECTIONS, YEAR_IN_REVIEW
+from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, SECTIONS, WEEKLY_TRENDS, YEAR_IN_REVIEW
 from spotify_ai_assets.reports.disclosure import Shown, protect
 from spotify_ai_assets.reports.figures import assemble, list_figures, number
 from spotify_ai_assets.reports.publication import publish_days, write_review
@@ -26,6 +27,8 @@ PLAY = st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(0, 2), st.in
 PLAYS = st.lists(PLAY, min_size=1, max_size=150)
 LEAST = st.sampled_from([2, 3, 5, 10])
 FEW = settings(max_examples=60)
+SERIES = [column for table in (CHANGE_POINTS, FORECASTS) for column in table.columns if column.name == "subject"]
+SUBJECTS = sorted({subject for column in SERIES for subject in column.allowed or ()})
 
 
 def plays_of(drawn: Iterable[tuple[int, int, int, int, int, bool]]) -> pl.DataFrame:
@@ -124,6 +127,21 @@ def test_no_number_of_a_day_rests_on_fewer_than_k_listeners(drawn, k):
         if scope == "global":
             told = [where for where, what in shown_items(shown, "tops", "plays") if what == item and where != "global"]
             requires(listeners(about.filter(~pl.col("country").is_in(told))), k)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_whatever_a_change_or_a_forecast_is_about_who_is_behind_it_is_counted(subject):
+    column = {"track": "track_id", "artist": "artist_id"}.get(subject, subject)
+    plays = plays_of((listener, listener % 2, listener % 3, listener % 4, 0, True) for listener in range(12))
+    former = plays.head(5).with_columns(day=pl.lit(DAY - timedelta(days=3)))
+    item = plays[column][0]
+    scopes = {"changes": (subject, item, str(DAY)), "forecasts": (f"{subject}/{item}", str(DAY + timedelta(days=1)), "")}
+    figures = pl.DataFrame([(name, *told) for name, told in scopes.items()], schema=["section", "scope", "item", "detail"], orient="row")
+    found = count_support(WEEKLY_TRENDS.key, figures, reader(pl.concat([former, plays])), DAY)
+    here, before = (listeners(each.filter(pl.col(column) == item)) for each in (plays, former))
+    assert 0 < before < here
+    assert found["forecasts", *scopes["forecasts"][:2]].genuine == here
+    assert found["changes", subject, item].genuine == before, "of the two weeks that it compares the smaller"
 
 
 @FEW
