@@ -84,6 +84,7 @@ def test_a_plan_tells_what_is_stale_and_why(landed: Path) -> None:
     assert found["seconds"][PLAYS.key] > 0
 
 
+@pytest.mark.slow
 def test_a_plan_of_what_is_made_is_empty_and_verification_agrees(undisturbed: Path) -> None:
     assert spotify_ai(undisturbed, "backfill", "plan")["stale"] == []
     found = spotify_ai(undisturbed, "backfill", "verify")
@@ -129,6 +130,7 @@ def test_a_killed_backfill_goes_on_where_it_stopped_and_ends_equal(landed: Path,
     assert kept.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_a_dead_run_is_failed_and_what_it_committed_is_recorded(landed: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(landed, data)

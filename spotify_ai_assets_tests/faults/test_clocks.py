@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from invented import require
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
-@pytest.fixture(scope="module", params=["Europe/Berlin", pytest.param("Pacific/Kiritimati", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["Europe/Berlin", "Pacific/Kiritimati"])
 def seen(request, tmp_path_factory) -> dict[str, Any]:
     """What a process saw whose clock was turned, in a time zone."""
     require(LIBRARY, "libfaketime is not installed")

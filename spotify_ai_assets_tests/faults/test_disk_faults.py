@@ -17,7 +17,7 @@ from strace import Call, Nursery
 
 from spotify_ai_assets.resources.chain import Entry
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 FULL, FAILING = "ENOSPC", "EIO"
 WORDS = {FULL: ("No space left on device", "disk is full"), FAILING: ("Input/output error", "I/O error", "SQLITE_IOERR")}
@@ -50,20 +50,20 @@ def before(tmp_path_factory) -> Path:
     return folder
 
 
-def points(calls: list[Call], names: tuple[str, ...], every: int) -> list[tuple[Call, int]]:
+def points(calls: list[Call], names: tuple[str, ...]) -> list[tuple[Call, int]]:
     """Calls by their kind and which of them; of a file that has another name in each run there is none twice."""
     chosen = [call for call in calls if call.name in names and not call.path.endswith("/error")]
-    return [(call, n + 1) for call, times in Counter(chosen).items() for n in range(times)][::every]
+    return [(call, n + 1) for call, times in Counter(chosen).items() for n in range(times)]
 
 
-def sweep(nursery: Nursery, before: Path, at: Path, step: str, error: str, look: Callable[[Path], str], every: int) -> Counter[str]:
+def sweep(nursery: Nursery, before: Path, at: Path, step: str, error: str, look: Callable[[Path], str]) -> Counter[str]:
     """Fail a step at its file-changing calls, one run per call; what was seen afterwards is counted."""
     shutil.copytree(before, at)
     is_done, calls = nursery.run(step, at)
     assert is_done
     names = WRITES if error == FULL else (*WRITES, *SYNCS)
     seen: Counter[str] = Counter()
-    for call, n in points(calls, names, every):
+    for call, n in points(calls, names):
         shutil.rmtree(at)
         shutil.copytree(before, at)
         is_done, _ = nursery.run(step, at, "-P", call.path, "-e", f"inject={call.name}:error={error}:when={n}", may_fail=True)
@@ -149,22 +149,6 @@ def look_at_forgotten(at: Path) -> str:
     return "new" if count == 48 else "old"
 
 
-CASES = {
-    "write": ("lake_steps", look_at_lake, 3),
-    "append": ("chain_steps", look_at_ledger, 8),
-    "swap": ("chain_steps", look_at_vault, 12),
-}
-
-
-@pytest.mark.parametrize("error", [FULL, FAILING])
-@pytest.mark.parametrize("step", CASES)
-def test_a_full_or_failing_disk_at_some_calls_leaves_old_or_new(nurseries, before, tmp_path, step, error):
-    module, look, every = CASES[step]
-    seen = sweep(nurseries[module], before, tmp_path / "at", step, error, look, every)
-    assert sum(count for what, count in seen.items() if what.endswith("failed")) >= 1
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("error", [FULL, FAILING])
 @pytest.mark.parametrize(
     ("module", "step", "look"),
@@ -179,13 +163,15 @@ def test_a_full_or_failing_disk_at_some_calls_leaves_old_or_new(nurseries, befor
     ids=["lake-write", "lake-append", "ledger-append", "ledger-append_all", "vault-swap", "vault-forget"],
 )
 def test_a_full_or_failing_disk_at_any_call_leaves_old_or_new(nurseries, before, tmp_path, module, step, look, error):
-    seen = sweep(nurseries[module], before, tmp_path / "at", step, error, look, every=1)
+    seen = sweep(nurseries[module], before, tmp_path / "at", step, error, look)
     assert any(what.endswith("failed") for what in seen)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", CASES)
-def test_a_disk_that_stays_full_leaves_old_or_new(nurseries, before, tmp_path, step):
-    module, look, _ = CASES[step]
+@pytest.mark.parametrize(
+    ("module", "step", "look"),
+    [("lake_steps", "write", look_at_lake), ("chain_steps", "append", look_at_ledger), ("chain_steps", "swap", look_at_vault)],
+    ids=["lake-write", "ledger-append", "vault-swap"],
+)
+def test_a_disk_that_stays_full_leaves_old_or_new(nurseries, before, tmp_path, module, step, look):
     seen = fill(nurseries[module], before, tmp_path / "at", step, look)
     assert any(what.startswith("old, failed") for what in seen)

@@ -20,7 +20,7 @@ from spotify_ai_assets.resources.chain import Chain
 from spotify_ai_assets.resources.identities import Vault
 from spotify_ai_assets.runs import QUIET
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 EMBEDDED = {"storage": {"custom": {"module": "spotify_ai_assets.resources.embedded", "class": "EmbeddedStorage", "config": {}}}}
 MADE, STEPS = 4, 2

@@ -25,6 +25,7 @@ def shared():
     return DATA.resolve()
 
 
+@pytest.mark.slow
 def test_no_file_of_any_project_crashes_an_import_and_all_rows_add_up(lake, tmp_path, shared):
     paths = list_files(shared / "listen-formats")
     assert len(paths) > 60

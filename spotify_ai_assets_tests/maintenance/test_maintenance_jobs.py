@@ -102,6 +102,7 @@ def test_no_second_backfill_is_asked_for_while_one_runs(lake: Lake, instance: dg
     assert tick() == (day(0), day(1))
 
 
+@pytest.mark.slow
 def test_a_refused_day_is_left_alone_and_the_days_around_it_are_made(lake: Lake, tick: Tick, execute) -> None:
     land(lake, range(5))
     spoil(lake, 2)

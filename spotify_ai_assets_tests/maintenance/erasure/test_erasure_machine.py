@@ -85,6 +85,7 @@ def test_afterwards_everything_is_as_on_a_platform_that_never_saw_the_person(wor
     assert world.pages() == never.pages()
 
 
+@pytest.mark.slow
 def test_who_dies_at_any_transition_goes_on_there(world: World):
     plant(world, ONLY)
     told: list[tuple[str, str]] = []
