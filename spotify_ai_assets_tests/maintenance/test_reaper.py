@@ -137,6 +137,7 @@ def test_after_a_reboot_the_run_is_failed_tried_again_and_succeeds_and_no_slot_i
         wait(lambda: len(lake.states(PLAYS.key)) >= 3, 120)
         # A schedule's run may have made the first days: this one is under way when it says so itself, and where.
         worker = wait(lambda: client.runs(runIds=[run])[0]["tags"].get("spotify_ai/pid"), 120)
+        wait(lambda: all(each["status"] != "STARTING" for each in client.runs()), 120)
         os.killpg(os.getpgid(int(worker)), signal.SIGKILL)
     with serving("dagster", "dev", "--workspace", "workspace.yaml", **command) as client:
         assert client.finished(run, 150) == "FAILURE"
