@@ -10,18 +10,16 @@ personal value; nothing here can know that, so it is for who appends to see to.
 
 import hashlib
 import json
-import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotify_ai_assets.errors import SettingsError, TransientError
+from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.resources.chain_records import (
     SENTENCES,
     ChainError,
@@ -38,9 +36,10 @@ from spotify_ai_assets.resources.chain_records import (
     to_text,
 )
 from spotify_ai_assets.resources.durable_file import replace_file
+from spotify_ai_assets.resources.private_database import open_database, parse_url
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import Connection, Engine
 
 BODY_BYTES = 1 << 20
 """The longest body in UTF-8."""
@@ -101,7 +100,7 @@ class Chain:
     """
 
     def __init__(self, url: str, name: str, clock: Callable[[], datetime] = now) -> None:
-        self._url = _parsed(url)
+        self._url = parse_url(url, "SPOTIFY_AI_LEDGER_URL")
         self.name = name
         self._clock = clock
 
@@ -336,27 +335,9 @@ class Chain:
 
     @cached_property
     def _engine(self) -> "Engine":
-        from sqlalchemy import NullPool, create_engine, event
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
         is_sqlite = self._url.get_backend_name() == "sqlite"
-        if is_sqlite:
-            _create_private_file(Path(str(self._url.database)))
-        # No pool: a forked process must not share a connection.
-        engine = create_engine(self._url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": _WAIT_S} if is_sqlite else {})
-        if is_sqlite:
-            event.listen(engine, "connect", _configure_sqlite)
-        tries = _TRIES if is_sqlite else 1
-        for attempt in range(tries):
-            try:
-                _create_tables(engine, is_sqlite=is_sqlite)
-                break
-            except (IntegrityError, OperationalError, ProgrammingError):
-                # Processes that open a new database at once trip over each other's switch to WAL or CREATE TABLE.
-                if attempt == tries - 1:
-                    raise
-                time.sleep(0.05 * 2**attempt)
-        return engine
+        prepare = partial(_create_tables, is_sqlite=is_sqlite)
+        return open_database(self._url, prepare, wait_s=_WAIT_S, tries=_TRIES if is_sqlite else 1, configure=_configure_sqlite)
 
 
 def _checked(entry: Entry) -> str:
@@ -411,31 +392,6 @@ def _reason(error: Any) -> str:
     return f": {words.get(code, code)}" if code else ""
 
 
-def _parsed(url: str) -> "URL":
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    refusal = SettingsError("SPOTIFY_AI_LEDGER_URL must be sqlite:///<file> or postgresql+psycopg2://<user>:<password>@<host>/<database>")
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise refusal from None
-    if parsed.drivername == "postgresql":
-        # SQLAlchemy 2.1 reads it as psycopg 3, Dagster installs psycopg 2.
-        parsed = parsed.set(drivername="postgresql+psycopg2")
-    is_file = parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:")
-    if not is_file and parsed.drivername != "postgresql+psycopg2":
-        raise refusal
-    return parsed
-
-
-def _create_private_file(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(connection: Any) -> None:
     connection.isolation_level = None  # the driver would begin transactions by itself, and only at the first statement that writes
     connection.text_factory = lambda text: text.decode(errors="replace")  # a text that is none any more is a break, not a failure
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").close()

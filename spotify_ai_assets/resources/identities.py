@@ -9,22 +9,20 @@ No Dagster here. No message holds an id or the database's address.
 
 import hashlib
 import json
-import os
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from spotify_ai_assets.errors import ContractError, PermanentError, SettingsError, TransientError
+from spotify_ai_assets.errors import ContractError, PermanentError, TransientError
+from spotify_ai_assets.resources.private_database import open_database, parse_url
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import Connection, Engine
 
 PseudonymSource = Callable[[str], str]
 """Real id -> 32 lower-case hexadecimal digits."""
@@ -65,7 +63,7 @@ class Vault:
     """
 
     def __init__(self, url: str, source: PseudonymSource = random_pseudonym) -> None:
-        self._url = _parsed(url)
+        self._url = parse_url(url, "SPOTIFY_AI_VAULT_URL")
         self._source = source
 
     def __repr__(self) -> str:
@@ -225,56 +223,14 @@ class Vault:
 
     @cached_property
     def _engine(self) -> "Engine":
-        from sqlalchemy import NullPool, create_engine, event, text
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-        is_sqlite = self._url.get_backend_name() == "sqlite"
-        if is_sqlite:
-            _create_private_file(Path(str(self._url.database)))
-        # No pool: a forked process must not share a connection.
-        connect_args = {"timeout": _WAIT_S} if is_sqlite else {}
-        engine = create_engine(self._url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
-        if is_sqlite:
-            event.listen(engine, "connect", _configure_sqlite)
-        for attempt in range(_TRIES):
-            try:
-                with engine.begin() as connection:
-                    connection.execute(text(_TABLE))
-                break
-            except (IntegrityError, OperationalError, ProgrammingError):
-                # Processes that open a new database at once trip over each other's switch to WAL or CREATE TABLE.
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(0.05 * 2**attempt)
-        return engine
+        return open_database(self._url, _create_table, wait_s=_WAIT_S, tries=_TRIES)
 
 
-def _parsed(url: str) -> "URL":
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
+def _create_table(engine: "Engine") -> None:
+    from sqlalchemy import text
 
-    refusal = SettingsError("SPOTIFY_AI_VAULT_URL must be sqlite:///<file> or postgresql+psycopg2://<user>:<password>@<host>/<database>")
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise refusal from None
-    if parsed.drivername == "postgresql":
-        # SQLAlchemy 2.1 reads it as psycopg 3, Dagster installs psycopg 2.
-        parsed = parsed.set(drivername="postgresql+psycopg2")
-    is_file = parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:")
-    if not is_file and parsed.drivername != "postgresql+psycopg2":
-        raise refusal
-    return parsed
-
-
-def _create_private_file(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    with engine.begin() as connection:
+        connection.execute(text(_TABLE))
 
 
 def _require_ids(users: list[str]) -> None:

@@ -339,7 +339,7 @@ def test_an_unusable_address_is_refused_without_being_shown(url):
     ],
 )
 def test_neither_repr_nor_failure_shows_the_password(url, monkeypatch):
-    monkeypatch.setattr("spotify_ai_assets.resources.identities.time.sleep", lambda _: None)
+    monkeypatch.setattr("spotify_ai_assets.resources.private_database.time.sleep", lambda _: None)
     vault = Vault(url)
     with pytest.raises((TransientError, PermanentError)) as caught:
         vault.swap(["anna"])

@@ -125,7 +125,7 @@ def _sentry(delivery: Delivery, dsn: str, _environment: Mapping[str, str]) -> Re
             enable_logs=False,
             shutdown_timeout=0,
         )
-        client.capture_event(_sentry_event(delivery), scope=Scope())  # type: ignore[arg-type]
+        client.capture_event(_sentry_event(delivery), scope=Scope())  # type: ignore[arg-type]  # the kit's Event is a closed TypedDict
     except BadDsn:
         raise SettingsError(f"{variable_of(delivery.channel)} is no DSN of Sentry") from None
     assert client.transport

@@ -141,7 +141,7 @@ def _failed_parts(parts: tuple[str, ...], failed: list[Step]) -> tuple[str, ...]
 def _severity(run: RunRecord, stopping: list[Checked]) -> Severity:
     told = run.tags.get(SEVERITY)
     if told in get_args(Severity):
-        return SEVERITIES[SEVERITIES.index(told)]  # type: ignore[arg-type]
+        return SEVERITIES[SEVERITIES.index(told)]  # type: ignore[arg-type]  # one of them, as was looked at
     return worst(each.severity for each in stopping) if stopping else "error"
 
 
