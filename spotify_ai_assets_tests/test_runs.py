@@ -251,8 +251,13 @@ def test_a_run_without_a_trace_is_its_own() -> None:
 @pytest.mark.slow
 def test_two_backfills_at_once_end_well(data: Path) -> None:
     command = [str(BIN / "spotify-ai"), "backfill", "run", "--json"]
-    both = [subprocess.Popen(command, env=environment(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ended = [(process.communicate(timeout=200), process.returncode) for process in both]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, env=environment(data), **pipes) for _ in range(2)]
+    try:
+        ended = [(process.communicate(timeout=200), process.returncode) for process in both]
+    finally:
+        for process in both:
+            process.kill()
     assert [status for _, status in ended] == [0, 0], [errors[-2000:] for (_, errors), _ in ended]
     outcomes = [json.loads(out) for (out, _), _ in ended]
     assert [outcome["refused"] for outcome in outcomes] == [{}, {}]

@@ -23,6 +23,7 @@ from spotify_ai_assets.resources.locks import FileLocks
 from spotify_ai_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster._utils.concurrency import ConcurrencyClaimStatus
     from sqlalchemy import Connection, Engine
 
 _OPEN_DATABASES = 8
@@ -83,6 +84,20 @@ class EmbeddedEvents(SqliteEventLogStorage):
                 super().store_event_batch(events)
             finally:
                 self._batch = None
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> "ConcurrencyClaimStatus":
+        """Claim a pool's slot for a step, or have it wait.
+
+        Dagster first looks whether a slot is free and then queues the step. A slot freed between the two is given to nobody: the
+        step would wait until another one of its pool ends, and where there is none, for ever.
+        """
+        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if status.is_assigned or not self.has_unassigned_slots(concurrency_key):
+            return status
+        self.assign_pending_steps([concurrency_key])
+        return super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
 
     def wipe(self) -> None:
         """Remove all events."""

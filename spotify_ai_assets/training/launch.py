@@ -5,8 +5,12 @@ the first one keeps the checkpoint beside them and, at the end, the tensors in `
 When a rank dies, ``torch.distributed.run`` starts all of them again and they go on from the checkpoint. On several machines the folder
 is one that all of them see, and on each of them runs::
 
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     python -m torch.distributed.run --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:PORT --max-restarts 3 \\
         -m spotify_ai_assets.training.launch FOLDER
+
+The variable gives each start a store of its own. Otherwise torch keeps one for all, and ranks started again may look for the others
+where the dead ones were.
 """
 
 import json
@@ -150,8 +154,8 @@ def read_result(folder: Path) -> tuple[dict[str, np.ndarray], Report]:
 def _variables() -> dict[str, str]:
     """The environment of the ranks: this package is found where it is found here, and an operation has one thread unless said."""
     package = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    return {"OMP_NUM_THREADS": "1", **child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, [package, inherited]))}
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {"OMP_NUM_THREADS": "1", **child_environment(), "PYTHONPATH": path, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -95,3 +95,22 @@ def test_threads_take_turns(home: dg.DagsterInstance) -> None:
     assert all(each.exception() is None for each in stored)
     assert {len(each.result()) for each in read} == {10}
     assert len([each for each in home.all_logs(events[0].run_id) if each.is_dagster_event]) == 9 * len(events)
+
+
+def test_a_slot_freed_while_a_step_queues_for_it_is_not_lost(home: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = home.event_log_storage
+    assert isinstance(storage, EmbeddedEvents)
+    storage.set_concurrency_slots("pool", 1)
+    assert storage.claim_concurrency_slot("pool", "first", "step").is_claimed
+    assert not storage.claim_concurrency_slot("pool", "second", "step").is_assigned
+    storage.free_concurrency_slot_for_step("second", "step")
+    queue = storage.add_pending_step
+
+    def free_and_queue(*arguments: object, **options: object) -> None:
+        storage.free_concurrency_slot_for_step("first", "step")
+        queue(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage, "add_pending_step", free_and_queue)
+    assert storage.claim_concurrency_slot("pool", "second", "step").is_claimed
+    monkeypatch.undo()
+    assert not storage.claim_concurrency_slot("pool", "third", "step").is_assigned
