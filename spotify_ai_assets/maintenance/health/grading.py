@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from spotify_ai_assets.locale import translate as _
+from spotify_ai_assets.locale import translate_plural
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 SHOWN = 5
@@ -80,8 +81,13 @@ class Finding:
 def grade_lake(unreadable: Sequence[str], tables: int) -> Finding:
     """Whether every table can be read and the end of every log is whole."""
     if unreadable:
-        reason = _("{count} tables cannot be read or end in a torn commit: {names}; `spotify-ai lake mend` sets that aside")
-        return Finding("lake", "failing", reason.format(count=len(unreadable), names=_some(unreadable)), len(unreadable), "tables")
+        count = len(unreadable)
+        reason = translate_plural(
+            "{count} table cannot be read or ends in a torn commit: {names}; `spotify-ai lake mend` sets that aside",
+            "{count} tables cannot be read or end in a torn commit: {names}; `spotify-ai lake mend` sets that aside",
+            count,
+        )
+        return Finding("lake", "failing", reason.format(count=count, names=_some(unreadable)), count, "tables")
     return Finding("lake", "good", _("all {count} tables can be read").format(count=tables), 0, "tables")
 
 
@@ -90,8 +96,9 @@ def grade_staleness(stale: Mapping[str, int]) -> Finding:
     found = {key: count for key, count in stale.items() if count}
     if not found:
         return Finding("staleness", "good", _("nothing is out of date"), 0, "partitions")
-    reason = _("{count} partitions are out of date, of {names}").format(count=sum(found.values()), names=_some(sorted(found)))
-    return Finding("staleness", "warning", reason, sum(found.values()), "partitions")
+    count = sum(found.values())
+    reason = translate_plural("{count} partition is out of date, of {names}", "{count} partitions are out of date, of {names}", count)
+    return Finding("staleness", "warning", reason.format(count=count, names=_some(sorted(found))), count, "partitions")
 
 
 def grade_freshness(late_s: Mapping[str, float], policies: int) -> Finding:
@@ -121,7 +128,8 @@ def grade_checks(errors: Sequence[str], warnings: Sequence[str], count: int) -> 
     if not count:
         return Finding("checks", "unknown", _("no check was evaluated yet"))
     if failed := errors or warnings:
-        reason = _("{count} checks failed: {names}").format(count=len(failed), names=_some(failed))
+        reason = translate_plural("{count} check failed: {names}", "{count} checks failed: {names}", len(failed))
+        reason = reason.format(count=len(failed), names=_some(failed))
         return Finding("checks", "failing" if errors else "warning", reason, len(failed), "checks")
     return Finding("checks", "good", _("all {count} checks passed").format(count=count), 0, "checks")
 
@@ -198,9 +206,13 @@ def grade_stream(waiting: int, oldest_s: float | None) -> Finding:
         waiting: Messages that are not stored yet.
         oldest_s: Seconds since the oldest was accepted; ``None`` where none waits or nobody knows.
     """
-    reason = _("{count} messages wait, the oldest since {seconds} seconds").format(count=waiting, seconds=round(oldest_s or 0))
+    if not waiting:
+        return Finding("stream", "good", _("no message waits"), oldest_s or 0.0, "s")
+    reason = translate_plural(
+        "{count} message waits, since {seconds} seconds", "{count} messages wait, the oldest since {seconds} seconds", waiting
+    )
     grade = BACKLOG.grade(oldest_s) if oldest_s is not None else "good"
-    return Finding("stream", grade, reason if waiting else _("no message waits"), oldest_s or 0.0, "s")
+    return Finding("stream", grade, reason.format(count=waiting, seconds=round(oldest_s or 0)), oldest_s or 0.0, "s")
 
 
 def grade_models(age_s: Mapping[str, float], outdated: Collection[str]) -> Finding:
@@ -243,8 +255,10 @@ def grade_erasures(count: int, oldest_s: float | None) -> Finding:
     """
     if not count or oldest_s is None:
         return Finding("erasures", "good", _("no request is open"), 0, "requests")
-    reason = _("{count} requests are open, the oldest since {days} days").format(count=count, days=round(oldest_s / DAY_S, 1))
-    return Finding("erasures", ERASURE.grade(oldest_s), reason, oldest_s, "s")
+    reason = translate_plural(
+        "{count} request is open, since {days} days", "{count} requests are open, the oldest since {days} days", count
+    )
+    return Finding("erasures", ERASURE.grade(oldest_s), reason.format(count=count, days=round(oldest_s / DAY_S, 1)), oldest_s, "s")
 
 
 def grade_audit(breaks: Sequence[str], records: int) -> Finding:
@@ -270,10 +284,15 @@ def grade_alerts(waiting: int, oldest_s: float | None, given_up: int) -> Finding
         given_up: Alerts that no channel took within a day.
     """
     if waiting and oldest_s is not None and UNSENT.grade(oldest_s) != "good":
-        reason = _("{count} alerts wait to be sent, the oldest since {minutes} minutes")
+        reason = translate_plural(
+            "{count} alert waits to be sent, since {minutes} minutes",
+            "{count} alerts wait to be sent, the oldest since {minutes} minutes",
+            waiting,
+        )
         return Finding("alerts", UNSENT.grade(oldest_s), reason.format(count=waiting, minutes=round(oldest_s / MINUTE_S)), oldest_s, "s")
     if given_up:
-        return Finding("alerts", "warning", _("{count} alerts were taken by no channel").format(count=given_up), given_up, "alerts")
+        reason = translate_plural("{count} alert was taken by no channel", "{count} alerts were taken by no channel", given_up)
+        return Finding("alerts", "warning", reason.format(count=given_up), given_up, "alerts")
     return Finding("alerts", "good", _("no alert is overdue"), 0, "alerts")
 
 

@@ -93,6 +93,11 @@ def test_a_part_is_graded_by_its_figures(finding, grade):
     assert "{" not in finding.reason
 
 
+def test_one_is_told_as_one():
+    assert grading.grade_erasures(1, 8 * DAY_S).reason == "1 request is open, since 8.0 days"
+    assert grading.grade_erasures(2, 8 * DAY_S).reason == "2 requests are open, the oldest since 8.0 days"
+
+
 def test_the_worst_part_decides_and_what_is_unknown_does_not():
     def graded(*grades):
         return overall(Finding("disk", grade, "") for grade in grades)
