@@ -23,7 +23,7 @@ from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.run_events import describe_error
-from spotify_ai_assets.runs import ONLY_STALE, QUIET, TRACE, launch_tags, process_tags, refusals
+from spotify_ai_assets.runs import ONLY_STALE, TRACE, launch_tags, refusals, run_in_foreground
 from spotify_ai_assets.staleness import Ledger, Stale, in_order, partitions_of, plan
 from spotify_ai_assets.tables import TABLES
 
@@ -232,12 +232,11 @@ def _execute(
     trace: str,
     outcome: Outcome,
 ) -> dict[str, dict[str, str]]:
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        run_config=QUIET,
-        tags={TRACE: trace, ONLY_STALE: "true", **process_tags(), **range_tags(*span)},
+    result = run_in_foreground(
+        definitions.resolve_job_def(job),
+        instance,
+        {TRACE: trace, ONLY_STALE: "true", **range_tags(*span)},
         asset_selection=[asset_key(table) for table in tables],
-        raise_on_error=False,
     )
     outcome.runs.append(result.run_id)
     refused: dict[str, dict[str, str]] = {}
@@ -319,8 +318,7 @@ def run_checks(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dic
     Returns:
         ``{"passed": number, "failed": [names], "warned": [names], "run": id}``.
     """
-    job = definitions.resolve_job_def("verify")
-    result = job.execute_in_process(instance=instance, run_config=QUIET, tags={**launch_tags(), **process_tags()}, raise_on_error=False)
+    result = run_in_foreground(definitions.resolve_job_def("verify"), instance, launch_tags())
     found = result.get_asset_check_evaluations()
     failed = [each for each in found if not each.passed]
     return {

@@ -19,7 +19,7 @@ from spotify_ai_assets.listening.jobs import import_landing
 from spotify_ai_assets.listening.landing import GivenFiles, Landing
 from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.runs import QUIET, launch_tags, process_tags
+from spotify_ai_assets.runs import launch_tags, run_in_foreground
 from spotify_ai_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,12 +60,7 @@ def run_import(instance: dg.DagsterInstance, lake: Lake, settings: Settings, lan
     Raises:
         PlatformError: The import failed.
     """
-    result = import_landing.execute_in_process(
-        instance=instance,
-        run_config=QUIET,
-        tags={**launch_tags(), **process_tags()},
-        resources={"lake": lake, "vault": open_vault(settings), "landing": landing, "settings": settings},
-        raise_on_error=False,
-    )
+    resources = {"lake": lake, "vault": open_vault(settings), "landing": landing, "settings": settings}
+    result = run_in_foreground(import_landing, instance, launch_tags(), resources=resources)
     if not result.success:
         raise PlatformError(f"the import failed; see run {result.run_id}")

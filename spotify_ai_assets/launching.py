@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from spotify_ai_assets.errors import PlatformError
-from spotify_ai_assets.runs import QUIET, process_tags
+from spotify_ai_assets.runs import run_in_foreground
 
 
 def run_job(
@@ -38,13 +38,7 @@ def run_job(
     definition = defs().resolve_job_def(job)
     if selection:  # chosen before the resources are replaced: of one whose resources were, Dagster makes no part
         definition = definition.get_subset(asset_selection=frozenset(selection))
-    result = definition.execute_in_process(
-        instance=instance,
-        run_config={**QUIET, **(config or {})},
-        tags={**tags, **process_tags()},
-        resources=dict(resources),
-        raise_on_error=False,
-    )
+    result = run_in_foreground(definition, instance, tags, config, resources=dict(resources))
     if not result.success:
         raise PlatformError(f"{job} failed; see run {result.run_id}")
     return result.run_id

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dagster._core.errors import raise_execution_interrupts
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -92,12 +93,18 @@ class EmbeddedEvents(SqliteEventLogStorage):
 
         Dagster first looks whether a slot is free and then queues the step. A slot freed between the two is given to nobody: the
         step would wait until another one of its pool ends, and where there is none, for ever.
+
+        Raises:
+            DagsterExecutionInterruptedError: Somebody stopped the run that waits.
         """
         status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
-        if status.is_assigned or not self.has_unassigned_slots(concurrency_key):
-            return status
-        self.assign_pending_steps([concurrency_key])
-        return super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if not status.is_assigned and self.has_unassigned_slots(concurrency_key):
+            self.assign_pending_steps([concurrency_key])
+            status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if not status.is_claimed:
+            with raise_execution_interrupts():  # a run that waits would hear of Ctrl-C only when its step begins
+                pass
+        return status
 
     def wipe(self) -> None:
         """Remove all events."""

@@ -9,7 +9,7 @@ from spotify_ai_assets.errors import PermanentError, PlatformError
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.tracking import DAGSTER_RUN
-from spotify_ai_assets.runs import QUIET, claim, launch_tags, process_tags
+from spotify_ai_assets.runs import claim, launch_tags, run_in_foreground
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.training.gates import GateResult
 from spotify_ai_assets.training.images import record_champion
@@ -122,13 +122,8 @@ def _run(
         kind(**config)
     except ValueError:  # of which pydantic's are; they quote what was given
         raise PermanentError("a model is named such as audio/sound_model, a version by 16 hexadecimal digits or an alias") from None
-    result = job.execute_in_process(
-        instance=instance,
-        run_config={**QUIET, "ops": {op: {"config": config}}},
-        tags={**launch_tags(), **process_tags()},
-        resources={"settings": settings, "lake": lake},
-        raise_on_error=False,
-    )
+    resources = {"settings": settings, "lake": lake}
+    result = run_in_foreground(job, instance, launch_tags(), {"ops": {op: {"config": config}}}, resources=resources)
     for event in result.filter_events(lambda event: event.is_step_failure):
         failure = event.step_failure_data.user_failure_data
         if failure and failure.description:
