@@ -1,20 +1,36 @@
 """The assets of reports: figures in the lake, pages in the folder of reports."""
 
+from collections.abc import Iterable
+from datetime import date
+
 import polars as pl
 
 from spotify_ai_assets.automation import WHEN_INPUTS_CHANGE
-from spotify_ai_assets.loading import made_table
+from spotify_ai_assets.contracts import Table
+from spotify_ai_assets.loading import Afterwards, made_table
 from spotify_ai_assets.making import Inputs
 from spotify_ai_assets.reports.anomalies import summarise_anomalies
 from spotify_ai_assets.reports.cohorts import summarise_cohorts
 from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, WEEKLY_TRENDS, YEAR_IN_REVIEW
 from spotify_ai_assets.reports.daily_listening import summarise_day
-from spotify_ai_assets.reports.publication import publish_anomalies, publish_cohorts, publish_days, publish_weeks, publish_years
 from spotify_ai_assets.reports.weekly_trends import summarise_week
 from spotify_ai_assets.reports.year_in_review import summarise_year
+from spotify_ai_assets.resources.lake import Lake
+from spotify_ai_assets.settings import Settings
 
 
-@made_table(DAILY_LISTENING, afterwards=publish_days, automation_condition=WHEN_INPUTS_CHANGE)
+def _publish(table: Table) -> Afterwards:
+    """What publishes a report once its figures are made; who draws pages loads what draws them, not who loads the code location."""
+
+    def publish(lake: Lake, settings: Settings, made: Iterable[date], all_days: Iterable[date]) -> None:
+        from spotify_ai_assets.reports.publication import REPORTS, publish_days
+
+        publish_days(lake, settings, made, all_days, REPORTS[table.key])
+
+    return publish
+
+
+@made_table(DAILY_LISTENING, afterwards=_publish(DAILY_LISTENING), automation_condition=WHEN_INPUTS_CHANGE)
 def daily_listening(read: Inputs) -> pl.DataFrame:
     """The day's page: headline numbers, charts, top artists, countries, devices and data quality, in three languages.
 
@@ -31,7 +47,7 @@ def daily_listening(read: Inputs) -> pl.DataFrame:
     )
 
 
-@made_table(WEEKLY_TRENDS, afterwards=publish_weeks)
+@made_table(WEEKLY_TRENDS, afterwards=_publish(WEEKLY_TRENDS))
 def weekly_trends(read: Inputs) -> pl.DataFrame:
     """The week's page, made on Sundays: rising tracks and artists, moves on the charts, new levels, forecasts, in three languages.
 
@@ -49,7 +65,7 @@ def weekly_trends(read: Inputs) -> pl.DataFrame:
     )
 
 
-@made_table(ANOMALIES, afterwards=publish_anomalies, automation_condition=WHEN_INPUTS_CHANGE)
+@made_table(ANOMALIES, afterwards=_publish(ANOMALIES), automation_condition=WHEN_INPUTS_CHANGE)
 def anomalies(read: Inputs) -> pl.DataFrame:
     """The day's page of what is wrong: suspicious streams with their evidence and unusual volumes, in three languages.
 
@@ -68,7 +84,7 @@ def anomalies(read: Inputs) -> pl.DataFrame:
     )
 
 
-@made_table(COHORTS, afterwards=publish_cohorts)
+@made_table(COHORTS, afterwards=_publish(COHORTS))
 def cohorts(read: Inputs) -> pl.DataFrame:
     """The week's page on listeners, made on Sundays: retention, skips and completions, genres, two ways to share the pool.
 
@@ -83,7 +99,7 @@ def cohorts(read: Inputs) -> pl.DataFrame:
     )
 
 
-@made_table(YEAR_IN_REVIEW, afterwards=publish_years)
+@made_table(YEAR_IN_REVIEW, afterwards=_publish(YEAR_IN_REVIEW))
 def year_in_review(read: Inputs) -> pl.DataFrame:
     """The year so far, made on the last day of each month: everybody's hours, tracks, artists, genres, months and weekdays.
 

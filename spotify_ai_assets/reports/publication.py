@@ -16,7 +16,6 @@ says (``write_review``).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -105,12 +104,6 @@ def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days:
     for language in LANGUAGES:
         write_file(folder / language / "index.html", render_index(table.key, everything, language))
     _publish_home(settings.reports)
-
-
-publish_weeks = partial(publish_days, report=WEEKLY_REPORT)
-publish_anomalies = partial(publish_days, report=ANOMALY_REPORT)
-publish_cohorts = partial(publish_days, report=COHORT_REPORT)
-publish_years = partial(publish_days, report=YEAR_REPORT)
 
 
 def write_review(path: Path, rows: pl.DataFrame, first: date, last: date, language: str, *, k: int = LEAST) -> None:

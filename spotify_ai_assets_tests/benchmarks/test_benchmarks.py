@@ -67,7 +67,6 @@ def test_the_peers_functions_are_those_of_the_assets() -> None:
     ):
         assert getattr(bare, name) is getattr(listening_assets, name)
     assert bare.summarise_day is report_assets.summarise_day
-    assert backfill.publish_days is report_assets.publish_days
 
 
 def test_the_peer_makes_the_tables_that_count_plays_after_what_they_read() -> None:

@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,26 +16,11 @@ from report_frames import FIGURES, SUNDAY, year_rows
 from spotify_ai_assets.reports import files
 from spotify_ai_assets.reports.contracts import TABLES
 from spotify_ai_assets.reports.files import write_file
-from spotify_ai_assets.reports.publication import (
-    REPORTS,
-    publish_anomalies,
-    publish_cohorts,
-    publish_days,
-    publish_weeks,
-    publish_years,
-    write_review,
-)
+from spotify_ai_assets.reports.publication import ANOMALY_REPORT, COHORT_REPORT, REPORTS, WEEKLY_REPORT, publish_days, write_review
 from spotify_ai_assets.resources.lake import Lake, Origin, Recipe
 from spotify_ai_assets.settings import LANGUAGES, Settings
 
-PUBLISH: dict[str, Callable[..., None]] = {
-    "reports/daily_listening": publish_days,
-    "reports/weekly_trends": publish_weeks,
-    "reports/anomalies": publish_anomalies,
-    "reports/cohorts": publish_cohorts,
-    "reports/year_in_review": publish_years,
-}
-each_report = pytest.mark.parametrize("key", list(PUBLISH))
+each_report = pytest.mark.parametrize("key", list(REPORTS))
 
 
 @pytest.fixture
@@ -60,7 +44,7 @@ def test_a_day_has_its_pages_and_files(key: str, lake: Lake, settings: Settings)
     name = key.partition("/")[2]
     _make(lake, key, SUNDAY)
 
-    PUBLISH[key](lake, settings, [SUNDAY], [SUNDAY])
+    publish_days(lake, settings, [SUNDAY], [SUNDAY], REPORTS[key])
 
     pages = {f"{name}/{language}/{page}.html" for language in LANGUAGES for page in (SUNDAY, "index")}
     homes = {f"{language}/index.html" for language in LANGUAGES}
@@ -85,7 +69,7 @@ def test_each_link_of_the_folder_leads_somewhere(key: str, lake: Lake, settings:
     earlier = SUNDAY - timedelta(days=1 if TABLES[key].grain == "day" else 7 if TABLES[key].grain == "week" else 31)
     _make(lake, key, earlier, SUNDAY)
 
-    PUBLISH[key](lake, settings, [earlier, SUNDAY], [earlier, SUNDAY])
+    publish_days(lake, settings, [earlier, SUNDAY], [earlier, SUNDAY], REPORTS[key])
 
     broken = [
         (path, link)
@@ -100,7 +84,7 @@ def test_days_that_a_table_does_not_have_are_left_alone(lake: Lake, settings: Se
     _make(lake, "reports/weekly_trends", SUNDAY)
     week = [SUNDAY - timedelta(days=ago) for ago in range(7)]
 
-    publish_weeks(lake, settings, [SUNDAY], week)
+    publish_days(lake, settings, [SUNDAY], week, WEEKLY_REPORT)
 
     assert {path.name for path in (settings.reports / "weekly_trends").glob("*.csv")} == {"2026-05-31.csv"}
 
@@ -109,14 +93,14 @@ def test_a_page_is_written_again_only_when_its_day_was_made_or_it_is_missing(lak
     days = [SUNDAY - timedelta(days=1), SUNDAY]
     folder = settings.reports / "anomalies"
     _make(lake, "reports/anomalies", *days)
-    publish_anomalies(lake, settings, days, days)
+    publish_days(lake, settings, days, days, ANOMALY_REPORT)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("2*")}
 
-    publish_anomalies(lake, settings, [], days)
+    publish_days(lake, settings, [], days, ANOMALY_REPORT)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("2*")} == before
 
     (folder / f"{days[0]}.csv").unlink()
-    publish_anomalies(lake, settings, [], days)
+    publish_days(lake, settings, [], days, ANOMALY_REPORT)
     changed = {path.stem for path, stamp in before.items() if path.stat().st_mtime_ns != stamp}
     assert changed == {str(days[0])}
 
@@ -137,7 +121,7 @@ def test_nothing_to_write_reads_nothing_and_draws_nothing(tmp_path: Path) -> Non
 def test_a_chart_leaves_no_hook_in_the_import_system(lake: Lake, settings: Settings) -> None:
     _make(lake, "reports/cohorts", SUNDAY)
 
-    publish_cohorts(lake, settings, [SUNDAY], [SUNDAY])
+    publish_days(lake, settings, [SUNDAY], [SUNDAY], COHORT_REPORT)
 
     assert "pygal" in sys.modules
     assert not [finder for finder in sys.meta_path if type(finder).__module__ == "pygal"]

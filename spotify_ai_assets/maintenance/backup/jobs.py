@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import polars as pl
@@ -16,9 +16,6 @@ from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.loading import asset_key, schedule
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.maintenance.backup.contracts import DRILLS
-from spotify_ai_assets.maintenance.backup.drilling import Drill
-from spotify_ai_assets.maintenance.backup.drilling import drill as drill_restoring
-from spotify_ai_assets.maintenance.backup.saving import forget_old, list_snapshots, make_backup
 from spotify_ai_assets.maintenance.jobs import MADE
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.audit import open_audit, who_of
@@ -27,6 +24,9 @@ from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
+
+if TYPE_CHECKING:
+    from spotify_ai_assets.maintenance.backup.drilling import Drill
 
 BACKUP, DRILL = "backup", "drill"
 """The jobs, and what only one of their runs holds at a time."""
@@ -69,6 +69,8 @@ class DrillConfig(dg.Config):
 )
 def save(context: dg.OpExecutionContext, config: SavingConfig) -> None:
     """Copies databases, pointers and then all data into the place of backups, encrypted, each piece once."""
+    from spotify_ai_assets.maintenance.backup.saving import list_snapshots, make_backup
+
     settings: Settings = context.resources.settings
     with _telling(context, "backed_up") as told:
         made = make_backup(
@@ -89,6 +91,8 @@ def save(context: dg.OpExecutionContext, config: SavingConfig) -> None:
 )
 def expire(context: dg.OpExecutionContext, config: ExpiryConfig) -> None:
     """Removes backups that no day or week needs any more, and all that are older than thirty days."""
+    from spotify_ai_assets.maintenance.backup.saving import forget_old, list_snapshots
+
     settings: Settings = context.resources.settings
     if config.dry_run:
         doomed = forget_old(settings, now=datetime.now(UTC), dry_run=True)
@@ -109,6 +113,8 @@ def expire(context: dg.OpExecutionContext, config: ExpiryConfig) -> None:
 )
 def rehearse(context: dg.OpExecutionContext, config: DrillConfig) -> None:
     """Restores the newest backup into scratch, compares, opens, works and searches, and notes what came of it."""
+    from spotify_ai_assets.maintenance.backup.drilling import drill as drill_restoring
+
     settings: Settings = context.resources.settings
     lake: Lake = context.resources.lake
     origin = claim(context)
@@ -122,7 +128,7 @@ def rehearse(context: dg.OpExecutionContext, config: DrillConfig) -> None:
             raise dg.Failure(found.failure or "", allow_retries=False)
 
 
-def _as_row(found: Drill) -> pl.DataFrame:
+def _as_row(found: "Drill") -> pl.DataFrame:
     return pl.DataFrame([found.as_row()], schema=DRILLS.schema)
 
 

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -15,13 +15,15 @@ from spotify_ai_assets.loading import describe, schedule, sensor
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.maintenance.erasure.accepting import ANSWERS, Desk, take_files
 from spotify_ai_assets.maintenance.erasure.cases import Case, SealedPeople, open_cases, read_cases
-from spotify_ai_assets.maintenance.erasure.machine import Tools, erase, preview
 from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.audit import open_audit, open_ledger, who_of
 from spotify_ai_assets.resources.exclusive import alone
 from spotify_ai_assets.resources.suppression import Suppression
 from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from spotify_ai_assets.maintenance.erasure.machine import Tools
 
 TAKE_REQUESTS, ERASURE = "take_requests", "erasure"
 """The jobs."""
@@ -60,6 +62,8 @@ def accept_requests(context: dg.OpExecutionContext) -> None:
 
 def erase_listeners(context: dg.OpExecutionContext, config: ErasureConfig) -> None:
     """Brings open requests to their signed receipts: rewrites what holds the person, makes again what was made of it, reads every byte."""
+    from spotify_ai_assets.maintenance.erasure.machine import Tools, erase
+
     settings: Settings = context.resources.settings
     origin = claim(context)
     tools = Tools(
@@ -90,7 +94,9 @@ def erase_listeners(context: dg.OpExecutionContext, config: ErasureConfig) -> No
         raise dg.Failure(f"{len(waiting)} requests are still open", metadata={"left": "\n".join(left)}, allow_retries=False)
 
 
-def _previewed(tools: Tools, case: Case) -> str:
+def _previewed(tools: "Tools", case: Case) -> str:
+    from spotify_ai_assets.maintenance.erasure.machine import preview
+
     try:
         return _counted(preview(tools, SealedPeople(tools.settings).open(case.request).user))
     except PermanentError as error:

@@ -14,7 +14,6 @@ from spotify_ai_assets.loading import filled_table, partition_metadata
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.maintenance.health.contracts import HEALTH
 from spotify_ai_assets.maintenance.health.grading import Finding, overall, word_for
-from spotify_ai_assets.maintenance.health.looking import View, look
 from spotify_ai_assets.observability.alerts.notices import Notice
 from spotify_ai_assets.observability.alerts.routing import tell
 from spotify_ai_assets.observability.metrics.exporter import GRADES
@@ -43,6 +42,8 @@ def health(context: dg.AssetExecutionContext) -> None:
 
 
 def _check(context: dg.AssetExecutionContext, lake: Lake, settings: Settings, now: datetime) -> None:
+    from spotify_ai_assets.maintenance.health.looking import View, look
+
     origin = claim(context)
     # This very process has loaded the code location.
     findings = look(View(context.instance, lake, settings, now, os.environ, read_roster().policies, ""))

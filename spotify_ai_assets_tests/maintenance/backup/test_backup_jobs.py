@@ -87,7 +87,7 @@ def test_old_backups_go_although_no_new_one_could_be_made(
     def fail(*_: object, **__: object) -> None:
         raise BackupError("a database is damaged")
 
-    monkeypatch.setattr(jobs, "make_backup", fail)
+    monkeypatch.setattr("spotify_ai_assets.maintenance.backup.saving.make_backup", fail)
     result = run(backup, instance, backup_config(dry_run=False))
     assert not result.success and [event.step_key for event in result.get_step_failure_events()] == ["save"]
     assert list_snapshots(here.settings) == [new.snapshot] and old.snapshot.engine == "embedded"

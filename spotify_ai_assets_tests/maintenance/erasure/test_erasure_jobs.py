@@ -106,7 +106,7 @@ def case(state: State, *left: str) -> Case:
 )
 def test_a_case_that_stays_open_is_no_success_and_is_not_gone_through_again_at_once(settings: Settings, monkeypatch, cases, outcome):
     monkeypatch.setenv("SPOTIFY_AI_DATA", str(settings.data))
-    monkeypatch.setattr("spotify_ai_assets.maintenance.erasure.jobs.erase", erasing := _Erasing(*cases))
+    monkeypatch.setattr("spotify_ai_assets.maintenance.erasure.machine.erase", erasing := _Erasing(*cases))
     done = erasure.execute_in_process(run_config=erasure_config(dry_run=False), raise_on_error=False)
     assert (done.success, erasing.calls) == (outcome is None, 1)
     told = open_audit(settings).newest("erasing")

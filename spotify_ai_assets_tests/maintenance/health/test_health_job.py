@@ -10,7 +10,7 @@ from invented import land
 from spotify_ai_assets.errors import PermanentError, PlatformError
 from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.listening.contracts import EVENTS
-from spotify_ai_assets.maintenance.health import assets as health_assets
+from spotify_ai_assets.maintenance.health import looking
 from spotify_ai_assets.maintenance.health.assets import as_notice, as_rows, find_changes
 from spotify_ai_assets.maintenance.health.contracts import COMPONENTS, HEALTH
 from spotify_ai_assets.maintenance.health.grading import Finding
@@ -70,7 +70,7 @@ def test_what_dies_before_its_table_is_written_has_told_and_is_recorded_once(ins
         raise PermanentError("no room")
 
     findings = [Finding("disk", "failing", "full"), Finding("lake", "good", "whole")]
-    monkeypatch.setattr(health_assets, "look", lambda _: findings)
+    monkeypatch.setattr(looking, "look", lambda _: findings)
     with monkeypatch.context() as broken:
         broken.setattr(type(lake), "write", die)
         for _ in range(2):
