@@ -4,6 +4,7 @@ Each server runs in a process group of its own and exactly that group is stopped
 """
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,15 +13,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spotify_ai_assets.demo.world import write_world
 from spotify_ai_assets.settings import ROOT
 
 BIN = Path(sys.executable).parent
+Given = TypeVar("Given")
+Told = TypeVar("Told")
 LOCATION = {"repositoryLocationName": "spotify_ai_assets", "repositoryName": "__repository__"}
 FIRST, LAST = "2026-06-09", "2026-06-28"
 """The days of a demo world of 20 days."""
@@ -46,6 +51,23 @@ def run(command: str, *arguments: str, cwd: Path = ROOT, status: int | None = 0,
 def spotify_ai(data: Path, *arguments: str, status: int = 0, **options: Any) -> dict[str, Any]:
     """The JSON that a command of the platform prints."""
     return json.loads(run("spotify-ai", *arguments, "--json", status=status, data=data, **options))
+
+
+def at_once(function: Callable[[Given], Told], arguments: Iterable[Given], processes: int = 8) -> list[Told]:
+    """What a function of a module answers for at least as many arguments as processes, which begin together.
+
+    They are spawned: a fork of this process would inherit the threads of polars as locks that nobody opens,
+    and Dagster's handler of SIGTERM, behind which a ``multiprocessing.Pool`` can wait for its workers for ever.
+    """
+    context = multiprocessing.get_context("spawn")
+    start = (context.Barrier(processes, timeout=60), function)
+    with ProcessPoolExecutor(processes, context, initializer=_wait_for_the_others, initargs=start) as pool:
+        return list(pool.map(function, arguments))
+
+
+def _wait_for_the_others(barrier: Barrier, _function: Any) -> None:
+    """Wait with the function's module already imported."""
+    barrier.wait()
 
 
 def import_demo(data: Path) -> None:

@@ -1,6 +1,5 @@
 """The embedded databases under pressure: eight runs at once, and other processes that hold a database's lock."""
 
-import multiprocessing
 import sqlite3
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from processes import at_once
 
 from spotify_ai_assets.errors import TransientError
 from spotify_ai_assets.resources import chain as chain_module
@@ -61,8 +61,7 @@ def kinds(instance: dg.DagsterInstance, run_id: str) -> Counter[str]:
 def test_eight_runs_at_once_all_succeed_and_lose_no_event(embedded):
     alone = kinds(embedded, execute(embedded.get_ref())[0])
     assert alone["ASSET_MATERIALIZATION"] == MADE * STEPS and alone[dg.DagsterEventType.RUN_SUCCESS.value] == 1
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        done = pool.map(execute, [embedded.get_ref()] * 8, chunksize=1)
+    done = at_once(execute, [embedded.get_ref()] * 8)
     assert all(success for _, success in done) and len({run_id for run_id, _ in done}) == 8
     assert embedded.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])) == 9
     for run_id, _ in done:

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import at_once
 
 from spotify_ai_assets.errors import PlatformError, SettingsError
 from spotify_ai_assets.resources.chain import Chain, Entry
@@ -351,8 +351,7 @@ def _write(arguments: tuple[str, int]) -> list[Record]:
 
 def test_eight_writers_make_one_chain(url):
     """The database is made by them too, all at once."""
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        told = [record for records in pool.map(_write, [(url, writer) for writer in range(8)]) for record in records]
+    told = [record for records in at_once(_write, [(url, writer) for writer in range(8)]) for record in records]
     chain = Chain(url, "audit")
     kept = list(chain.records())
     assert sorted(told, key=lambda record: record.sequence) == kept and len(kept) == 80
@@ -367,8 +366,7 @@ def _write_once(arguments: tuple[str, int]) -> int:
 
 
 def test_of_eight_writers_that_tell_the_same_one_is_heard(url):
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        assert sum(pool.map(_write_once, [(url, number) for number in range(40)])) == 5
+    assert sum(at_once(_write_once, [(url, number) for number in range(40)])) == 5
     assert Chain(url, "audit").verify() == []
 
 

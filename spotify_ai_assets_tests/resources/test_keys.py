@@ -1,10 +1,10 @@
 import base64
-import multiprocessing
 import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import at_once
 
 from spotify_ai_assets.errors import SettingsError
 from spotify_ai_assets.resources.keys import has_key, mark_key, open_key
@@ -100,6 +100,5 @@ def _open(settings) -> bytes:
 
 
 def test_processes_that_make_a_key_at_once_get_the_same(settings):
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        assert len(set(pool.map(_open, [settings] * 32))) == 1
+    assert len(set(at_once(_open, [settings] * 32))) == 1
     assert [path.name for path in (settings.data / "keys").iterdir()] == ["ledger.key"]

@@ -1,13 +1,13 @@
 """What is recorded of runs, promotions and configuration, each exactly once, and how chains are witnessed."""
 
 import json
-import multiprocessing
 import sqlite3
 from dataclasses import replace
 
 import dagster as dg
 import pytest
 from invented import day, land
+from processes import at_once
 
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import PermanentError, PlatformError
@@ -272,8 +272,7 @@ def test_a_daemon_and_commands_that_look_at_once_record_everything_once(settings
     (tmp_path / "dagster_home").mkdir()
     with dg.instance_for_test(temp_dir=str(tmp_path / "dagster_home")) as instance:
         runs = [run(instance) for _ in range(4)]
-        with multiprocessing.get_context("fork").Pool(4) as pool:
-            added = pool.map(_catch_up, [(instance.get_ref(), settings)] * 8)
+        added = at_once(_catch_up, [(instance.get_ref(), settings)] * 8, processes=4)
     assert sum(added) == 5
     assert sorted(record.body["run_id"] for record in trail.search(action="job")) == sorted(runs)
     assert len(list(trail.search(action="configured"))) == 1 and trail.chain.verify() == []
