@@ -60,7 +60,7 @@ def at_once(function: Callable[[Given], Told], arguments: Iterable[Given], proce
     and Dagster's handler of SIGTERM, behind which a ``multiprocessing.Pool`` can wait for its workers for ever.
     """
     context = multiprocessing.get_context("spawn")
-    start = (context.Barrier(processes, timeout=60), function)
+    start = (context.Barrier(processes, timeout=300), function)
     with ProcessPoolExecutor(processes, context, initializer=_wait_for_the_others, initargs=start) as pool:
         return list(pool.map(function, arguments))
 
