@@ -20,7 +20,7 @@ import polars as pl
 from benchmarks.bare import MAKERS
 from benchmarks.measuring import ROOT, Run, call, interleave, main, median, median_cpu, report, run
 from spotify_ai_assets.listening.contracts import EVENTS
-from spotify_ai_assets.reports.publication import publish_days
+from spotify_ai_assets.reports.publication import DAILY_REPORT, publish_days
 from spotify_ai_assets.resources import open_lake
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
@@ -97,7 +97,7 @@ def run_bare() -> dict[str, Any]:
     for key, make in MAKERS.items():
         for day in days:
             states[key][day] = lake.write(key, make(partial(read, key, day), day), day).state
-    publish_days(lake, settings, days, days)
+    publish_days(lake, settings, days, days, DAILY_REPORT)
     return {}
 
 

@@ -94,7 +94,8 @@ def prepare(listens: int, ordinal: int) -> dict[str, Any]:
 def run_job(ordinal: int, is_warm: bool, with_audits: bool) -> dict[str, Any]:
     """Make the day as the schedule does, after the empty day before where ``is_warm``."""
     from spotify_ai_assets.definitions import defs
-    from spotify_ai_assets.runs import QUIET, launch_tags, open_instance, process_tags
+    from spotify_ai_assets.launching import QUIET
+    from spotify_ai_assets.runs import launch_tags, open_instance, process_tags
 
     day = date.fromordinal(ordinal)
     job = defs().resolve_job_def("daily_listening")

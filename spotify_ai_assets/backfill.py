@@ -17,13 +17,14 @@ import dagster as dg
 
 from spotify_ai_assets.contracts import SHARDS, Table, name_of
 from spotify_ai_assets.errors import MissingInputError
+from spotify_ai_assets.launching import run_in_foreground
 from spotify_ai_assets.loading import asset_key
 from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, SOURCES, UNDATED, event_days
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.digests import digest
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.run_events import describe_error
-from spotify_ai_assets.runs import ONLY_STALE, TRACE, launch_tags, refusals, run_in_foreground
+from spotify_ai_assets.runs import ONLY_STALE, TRACE, launch_tags, refusals
 from spotify_ai_assets.staleness import Ledger, Stale, in_order, partitions_of, plan
 from spotify_ai_assets.tables import TABLES
 

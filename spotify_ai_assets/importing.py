@@ -14,12 +14,13 @@ import dagster as dg
 from spotify_ai_assets.audio.studio import Studio
 from spotify_ai_assets.audio_runs import run_audio_intake
 from spotify_ai_assets.errors import PlatformError
+from spotify_ai_assets.launching import run_in_foreground
 from spotify_ai_assets.listening.intake import FileReport
 from spotify_ai_assets.listening.jobs import import_landing
 from spotify_ai_assets.listening.landing import GivenFiles, Landing
 from spotify_ai_assets.resources import open_vault
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.runs import launch_tags, run_in_foreground
+from spotify_ai_assets.runs import launch_tags
 from spotify_ai_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ import socket
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.events import RunFailureReason  # no public name says why a run failed
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES  # no public name lists them
 
 from spotify_ai_assets.resources.audit import USER, user_name
@@ -34,10 +33,6 @@ SILENT_TICKS = 5
 """After so many looks, a minute apart, at which a heart had not beaten since the first, a run on another host is dead."""
 
 _HOST, _PID, _BOOT, _BIRTH = "spotify_ai/host", "spotify_ai/pid", "spotify_ai/boot_id", "spotify_ai/process_start"
-
-
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Run configuration of runs in the foreground: their console is silent; the UI and the log file have everything."""
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -64,33 +59,6 @@ def process_tags(pid: int | None = None) -> dict[str, str]:
     """Which process, of which boot of which host, a run lives in: this one unless given."""
     pid = pid or os.getpid()
     return {_HOST: socket.gethostname(), _PID: str(pid), _BOOT: _boot_id(), _BIRTH: _birth(pid)}
-
-
-def run_in_foreground(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, tags: Mapping[str, str], config: Mapping[str, Any] | None = None, **options: Any
-) -> dg.ExecuteInProcessResult:
-    """Run a job in this process.
-
-    Args:
-        job: What to run.
-        instance: Where the run is recorded.
-        tags: Of the run, as ``launch_tags`` makes them.
-        config: Of its ops.
-        options: Others of ``execute_in_process``: ``resources``, ``asset_selection``.
-
-    Returns:
-        Its result; whoever calls looks whether it succeeded.
-
-    Raises:
-        KeyboardInterrupt: Somebody stopped it. Dagster fails the run and returns, so that whoever has more to do would go on.
-    """
-    result = job.execute_in_process(
-        instance=instance, run_config={**QUIET, **(config or {})}, tags={**tags, **process_tags()}, raise_on_error=False, **options
-    )
-    failed = result.filter_events(lambda event: event.is_job_failure)
-    if any(event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION for event in failed):
-        raise KeyboardInterrupt
-    return result
 
 
 def claim(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Origin:

@@ -1,14 +1,19 @@
-"""Jobs that are run in this process: what they are given, what of them is run, and how a failure is told."""
+"""Jobs that are run in this process: what they are given, what of them is run, how a failure is told, and who hears Ctrl-C."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from processes import environment
 
 from spotify_ai_assets import definitions
 from spotify_ai_assets.errors import PlatformError
 from spotify_ai_assets.launching import run_job
 from spotify_ai_assets.runs import process_tags
+from spotify_ai_assets.settings import ROOT
 
 ONE, TWO, BAD = (dg.AssetKey(["a", name]) for name in ("one", "two", "bad"))
 
@@ -67,3 +72,46 @@ def test_a_job_that_there_is_not_is_refused_and_leaves_no_run(said: list[str], i
     with pytest.raises(dg.DagsterInvariantViolationError, match="nothing_such"):
         run_job(instance, "nothing_such", {"word": "hers"}, {})
     assert instance.get_runs() == [] and said == []
+
+
+STOPPED = """
+import os, signal, sys, threading, time
+import dagster as dg
+from spotify_ai_assets.launching import run_in_foreground
+from spotify_ai_assets.runs import launch_tags, open_instance
+
+@dg.op(pool="pool")
+def work():
+    if "while_it_works" in sys.argv:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+@dg.job
+def day():
+    work()
+
+def queued(instance):
+    return [each.run_id for each in instance.event_log_storage.get_concurrency_info("pool").pending_steps]
+
+def stop(instance):
+    while len(queued(instance)) < 2:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+with open_instance() as instance:
+    instance.event_log_storage.set_concurrency_slots("pool", 1)
+    if "while_it_waits" in sys.argv:
+        instance.event_log_storage.claim_concurrency_slot("pool", "other", "step")
+        threading.Thread(target=stop, args=(instance,), daemon=True).start()
+    try:
+        run_in_foreground(day, instance, launch_tags())
+    except KeyboardInterrupt:
+        print(*(run.status.value for run in instance.get_runs()), *queued(instance))
+"""
+
+
+@pytest.mark.parametrize(("when", "left"), [("while_it_works", ""), ("while_it_waits", " other")])
+def test_who_stops_a_run_in_the_foreground_stops_what_called_it(tmp_path: Path, when: str, left: str) -> None:
+    command = [sys.executable, "-c", STOPPED, when]
+    done = subprocess.run(command, env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == f"FAILURE{left}", done.stdout + done.stderr

@@ -248,48 +248,6 @@ def test_a_run_without_a_trace_is_its_own() -> None:
     assert launch_tags()[TRACE] != launch_tags()[TRACE]
 
 
-STOPPED = """
-import os, signal, sys, threading, time
-import dagster as dg
-from spotify_ai_assets.runs import launch_tags, open_instance, run_in_foreground
-
-@dg.op(pool="pool")
-def work():
-    if "while_it_works" in sys.argv:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(60)
-
-@dg.job
-def day():
-    work()
-
-def queued(instance):
-    return [each.run_id for each in instance.event_log_storage.get_concurrency_info("pool").pending_steps]
-
-def stop(instance):
-    while len(queued(instance)) < 2:
-        time.sleep(0.05)
-    os.kill(os.getpid(), signal.SIGINT)
-
-with open_instance() as instance:
-    instance.event_log_storage.set_concurrency_slots("pool", 1)
-    if "while_it_waits" in sys.argv:
-        instance.event_log_storage.claim_concurrency_slot("pool", "other", "step")
-        threading.Thread(target=stop, args=(instance,), daemon=True).start()
-    try:
-        run_in_foreground(day, instance, launch_tags())
-    except KeyboardInterrupt:
-        print(*(run.status.value for run in instance.get_runs()), *queued(instance))
-"""
-
-
-@pytest.mark.parametrize(("when", "left"), [("while_it_works", ""), ("while_it_waits", " other")])
-def test_who_stops_a_run_in_the_foreground_stops_what_called_it(tmp_path: Path, when: str, left: str) -> None:
-    command = [sys.executable, "-c", STOPPED, when]
-    done = subprocess.run(command, env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.splitlines()[-1] == f"FAILURE{left}", done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_two_backfills_at_once_end_well(data: Path) -> None:
     command = [str(BIN / "spotify-ai"), "backfill", "run", "--json"]

@@ -74,7 +74,7 @@ YEAR_REPORT = Report(YEAR_IN_REVIEW, render_review, _own_days(YEAR_IN_REVIEW))
 REPORTS = {report.table.key: report for report in (DAILY_REPORT, WEEKLY_REPORT, ANOMALY_REPORT, COHORT_REPORT, YEAR_REPORT)}
 
 
-def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days: Iterable[date], report: Report = DAILY_REPORT) -> None:
+def publish_days(lake: Lake, settings: Settings, made: Iterable[date], all_days: Iterable[date], report: Report) -> None:
     """Write the pages and files of days whose figures were made, of those that have none yet, and of those that tell too much.
 
     Args:

@@ -6,10 +6,11 @@ import dagster as dg
 from pydantic import Field
 
 from spotify_ai_assets.errors import PermanentError, PlatformError
+from spotify_ai_assets.launching import run_in_foreground
 from spotify_ai_assets.locale import translate as _
 from spotify_ai_assets.resources.lake import Lake
 from spotify_ai_assets.resources.tracking import DAGSTER_RUN
-from spotify_ai_assets.runs import claim, launch_tags, run_in_foreground
+from spotify_ai_assets.runs import claim, launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.training.gates import GateResult
 from spotify_ai_assets.training.images import record_champion

@@ -14,6 +14,7 @@ from spotify_ai_assets.listening import assets as listening_assets
 from spotify_ai_assets.listening import contracts
 from spotify_ai_assets.listening.contracts import EVENTS
 from spotify_ai_assets.reports import assets as report_assets
+from spotify_ai_assets.reports import publication
 from spotify_ai_assets.reports.contracts import DAILY_LISTENING
 from spotify_ai_assets.validation import violations
 
@@ -67,6 +68,7 @@ def test_the_peers_functions_are_those_of_the_assets() -> None:
     ):
         assert getattr(bare, name) is getattr(listening_assets, name)
     assert bare.summarise_day is report_assets.summarise_day
+    assert backfill.publish_days is publication.publish_days
 
 
 def test_the_peer_makes_the_tables_that_count_plays_after_what_they_read() -> None:

@@ -14,11 +14,11 @@ import pytest
 from processes import at_once
 
 from spotify_ai_assets.errors import TransientError
+from spotify_ai_assets.launching import QUIET
 from spotify_ai_assets.resources import chain as chain_module
 from spotify_ai_assets.resources import identities
 from spotify_ai_assets.resources.chain import Chain
 from spotify_ai_assets.resources.identities import Vault
-from spotify_ai_assets.runs import QUIET
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault]
 

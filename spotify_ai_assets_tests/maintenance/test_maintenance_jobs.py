@@ -9,11 +9,12 @@ import pytest
 from invented import day, land, listens, numbers_of
 
 from spotify_ai_assets.definitions import defs
+from spotify_ai_assets.launching import QUIET
 from spotify_ai_assets.listening.contracts import CHARTS, EVENTS, PLAYS, TRACK_DAYS
 from spotify_ai_assets.maintenance.jobs import CHUNK_DAYS, MADE, chunks, stale_days
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.runs import ONLY_STALE, QUIET, TRACE
+from spotify_ai_assets.runs import ONLY_STALE, TRACE
 
 Tick = Callable[[], tuple[date, date] | None]
 

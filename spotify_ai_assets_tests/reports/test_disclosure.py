@@ -17,7 +17,7 @@ from spotify_ai_assets.reports import publication
 from spotify_ai_assets.reports.contracts import ANOMALIES, COHORTS, DAILY_LISTENING, SECTIONS, WEEKLY_TRENDS, YEAR_IN_REVIEW
 from spotify_ai_assets.reports.disclosure import Shown, protect
 from spotify_ai_assets.reports.figures import assemble, list_figures, number
-from spotify_ai_assets.reports.publication import publish_days, write_review
+from spotify_ai_assets.reports.publication import DAILY_REPORT, publish_days, write_review
 from spotify_ai_assets.reports.support import Group, count_support
 from spotify_ai_assets.resources.lake import Lake, Origin, Recipe
 from spotify_ai_assets.settings import Settings
@@ -289,7 +289,7 @@ def test_what_was_published_under_a_smaller_k_is_published_anew_and_feeds_no_pag
     make(lake, few, SUNDAY)
     with pytest.MonkeyPatch.context() as everything:
         everything.setattr(publication, "protect", lambda _key, rows, _support, _k: Shown(rows, 0))
-        publish_days(lake, dataclasses.replace(settings, k_anonymity=earlier or 1), [few], [few])
+        publish_days(lake, dataclasses.replace(settings, k_anonymity=earlier or 1), [few], [few], DAILY_REPORT)
     assert "Song" in (folder / "en" / f"{few}.html").read_text()
     if earlier is None:
         path = folder / f"{few}.json"
@@ -297,7 +297,7 @@ def test_what_was_published_under_a_smaller_k_is_published_anew_and_feeds_no_pag
     for suffix in (".json", ".csv"):
         (folder / f"{gone}{suffix}").write_text((folder / f"{few}{suffix}").read_text())
 
-    publish_days(lake, settings, [SUNDAY], [SUNDAY])
+    publish_days(lake, settings, [SUNDAY], [SUNDAY], DAILY_REPORT)
 
     document = json.loads((folder / f"{few}.json").read_text())
     assert document["k_anonymity"] == 10
@@ -305,16 +305,16 @@ def test_what_was_published_under_a_smaller_k_is_published_anew_and_feeds_no_pag
     assert "Song" not in (folder / "en" / f"{few}.html").read_text() + (folder / f"{few}.csv").read_text()
     assert not list(folder.rglob(f"{gone}.*")), "it has no figures any more"
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("2*")}
-    publish_days(lake, settings, [], [few, SUNDAY])
+    publish_days(lake, settings, [], [few, SUNDAY], DAILY_REPORT)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("2*")} == stamps, "once"
 
 
 def test_a_page_takes_nothing_from_a_day_that_was_published_under_a_smaller_k(lake: Lake, settings: Settings, small_and_large: None):
     before = SUNDAY - timedelta(days=1)
     make(lake, before, SUNDAY)
-    publish_days(lake, dataclasses.replace(settings, k_anonymity=1), [before], [before])
+    publish_days(lake, dataclasses.replace(settings, k_anonymity=1), [before], [before], DAILY_REPORT)
     for k, is_told in ((1, True), (10, False)):
-        told = publication._Told(lake, publication.DAILY_REPORT, dataclasses.replace(settings, k_anonymity=k), [SUNDAY])
+        told = publication._Told(lake, DAILY_REPORT, dataclasses.replace(settings, k_anonymity=k), [SUNDAY])
         assert bool(told.of(before).height) == is_told
 
 
@@ -322,8 +322,8 @@ def test_a_day_of_few_listeners_is_told_nowhere(lake: Lake, settings: Settings, 
     before = SUNDAY - timedelta(days=1)
     make(lake, before, SUNDAY)
     assert settings.k_anonymity == 10
-    publish_days(lake, settings, [before], [before])
-    publish_days(lake, settings, [SUNDAY], [SUNDAY])
+    publish_days(lake, settings, [before], [before], DAILY_REPORT)
+    publish_days(lake, settings, [SUNDAY], [SUNDAY], DAILY_REPORT)
     folder = settings.reports / "daily_listening"
     few, many = (json.loads((folder / f"{day}.json").read_text()) for day in (before, SUNDAY))
     assert not any(row["value"] for row in few["figures"])
@@ -336,7 +336,7 @@ def test_a_day_of_few_listeners_is_told_nowhere(lake: Lake, settings: Settings, 
     assert "Nothing is told of fewer than 10 listeners" in page
     assert "Song" in page
     everything = dataclasses.replace(settings, data=settings.data / "all", k_anonymity=1)
-    publish_days(lake, everything, [before, SUNDAY], [before, SUNDAY])
+    publish_days(lake, everything, [before, SUNDAY], [before, SUNDAY], DAILY_REPORT)
     streams = next(row["value"] for row in many["figures"] if row["measure"] == "streams" and row["section"] == "headline")
     told = [
         (each.reports / "daily_listening" / "en" / "index.html").read_text().count(f"{streams:,.0f}") for each in (settings, everything)

@@ -107,8 +107,9 @@ def test_a_page_is_written_again_only_when_its_day_was_made_or_it_is_missing(lak
 
 def test_nothing_to_write_reads_nothing_and_draws_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from spotify_ai_assets.definitions import defs; from spotify_ai_assets.reports.publication import publish_days;"
-        "publish_days(None, __import__('spotify_ai_assets.settings').settings.Settings.from_environment(), [], []);"
+        "import sys; from spotify_ai_assets.definitions import defs;"
+        "from spotify_ai_assets.reports.publication import DAILY_REPORT, publish_days;"
+        "publish_days(None, __import__('spotify_ai_assets.settings').settings.Settings.from_environment(), [], [], DAILY_REPORT);"
         "print(*{'pygal', 'jinja2', 'babel'} & set(sys.modules))"
     )
     environment = {**os.environ, "SPOTIFY_AI_DATA": str(tmp_path)}

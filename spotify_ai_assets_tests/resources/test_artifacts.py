@@ -12,7 +12,8 @@ import pytest
 from spotify_ai_assets.resources.artifacts import MANIFEST, ArtifactError, Artifacts, Folder, Pointers, files_below
 from spotify_ai_assets.resources.locks import FileLocks
 
-FORK = multiprocessing.get_context("fork")
+# A fork of this process would inherit the threads of polars as locks that nobody opens.
+SERVER = multiprocessing.get_context("forkserver")
 FILES = {"model.json": b"{}", "deep/weights.json": b"[1, 2]"}
 
 
@@ -163,7 +164,7 @@ def add_one(folder, times):
 
 
 def test_processes_that_change_the_same_pointers_lose_nothing(tmp_path):
-    workers = [FORK.Process(target=add_one, args=(tmp_path, 15)) for _ in range(3)]
+    workers = [SERVER.Process(target=add_one, args=(tmp_path, 15)) for _ in range(3)]
     for worker in workers:
         worker.start()
     seen = []
@@ -202,7 +203,7 @@ def test_a_kill_at_any_moment_leaves_whole_versions_and_whole_pointers(tmp_path)
         artifacts = open_at(folder)
         old = artifacts.publish("a", FILES, {"new": False}).version
         artifacts.change("a", point(old))
-        worker = FORK.Process(target=publish_and_die, args=(folder, call))
+        worker = SERVER.Process(target=publish_and_die, args=(folder, call))
         worker.start()
         worker.join()
         for version in artifacts.versions("a"):

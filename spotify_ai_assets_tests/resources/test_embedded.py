@@ -9,10 +9,11 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from spotify_ai_assets.launching import QUIET
 from spotify_ai_assets.partitions import DAYS, range_tags
 from spotify_ai_assets.resources import embedded
 from spotify_ai_assets.resources.embedded import EmbeddedEvents
-from spotify_ai_assets.runs import QUIET, open_instance
+from spotify_ai_assets.runs import open_instance
 from spotify_ai_assets.settings import ROOT
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from spotify_ai_assets.backfill import run_backfill, select_tables
 from spotify_ai_assets.cli import app
 from spotify_ai_assets.definitions import defs
+from spotify_ai_assets.launching import QUIET
 from spotify_ai_assets.listening.contracts import EVENTS
 from spotify_ai_assets.maintenance.backup import drilling, jobs
 from spotify_ai_assets.maintenance.backup.checks import newest_drill
@@ -27,7 +28,7 @@ from spotify_ai_assets.maintenance.erasure import scanning
 from spotify_ai_assets.maintenance.erasure.forms import Needles
 from spotify_ai_assets.resources import open_locks
 from spotify_ai_assets.resources.audit import open_audit
-from spotify_ai_assets.runs import QUIET, launch_tags
+from spotify_ai_assets.runs import launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
 

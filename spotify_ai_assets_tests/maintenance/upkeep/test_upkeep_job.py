@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from spotify_ai_assets.errors import TransientError
+from spotify_ai_assets.launching import QUIET
 from spotify_ai_assets.listening.contracts import EVENTS, REJECTED
 from spotify_ai_assets.maintenance.upkeep import jobs
 from spotify_ai_assets.maintenance.upkeep.jobs import PARTS, OrphansConfig, PruningConfig, figures_of, nightly_upkeep, upkeep, upkeep_config
@@ -23,7 +24,7 @@ from spotify_ai_assets.resources import open_lake, open_locks
 from spotify_ai_assets.resources.artifacts import open_artifacts
 from spotify_ai_assets.resources.audit import open_audit
 from spotify_ai_assets.resources.lake import Lake
-from spotify_ai_assets.runs import QUIET, launch_tags
+from spotify_ai_assets.runs import launch_tags
 from spotify_ai_assets.settings import Settings
 from spotify_ai_assets.tables import TABLES
 

@@ -11,7 +11,7 @@ from processes import at_once
 
 from spotify_ai_assets.definitions import defs
 from spotify_ai_assets.errors import PermanentError, PlatformError
-from spotify_ai_assets.launching import run_job
+from spotify_ai_assets.launching import QUIET, run_job
 from spotify_ai_assets.listening.contracts import EVENTS, PLAYS
 from spotify_ai_assets.observability.audit import jobs as audit_jobs
 from spotify_ai_assets.observability.audit.jobs import (
@@ -24,7 +24,7 @@ from spotify_ai_assets.observability.audit.verification import accept_loss, expo
 from spotify_ai_assets.partitions import range_tags
 from spotify_ai_assets.resources.artifacts import Pointers, open_artifacts
 from spotify_ai_assets.resources.audit import USER, open_audit, who_asks
-from spotify_ai_assets.runs import QUIET, TRACE, launch_tags
+from spotify_ai_assets.runs import TRACE, launch_tags
 
 DIGEST = "0123456789abcdef"
 
