@@ -4,14 +4,21 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from spotify_ai_assets.resources.heartbeat import Heart, beats_of, forget_beats
 
 BEAT_S = 0.02
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance of files: a database in memory makes nobody wait for the thread that beats, it fails at once."""
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as filed:
+        yield filed
 
 
 @pytest.fixture
@@ -31,19 +38,8 @@ def until(look: object, seconds: float = 10) -> None:
         time.sleep(BEAT_S)
 
 
-def beats(instance: dg.DagsterInstance, runs: list[str]) -> dict[str, str]:
-    """Their beats; a database in memory makes no reader wait for a writer, it fails at once."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            return beats_of(instance, runs)
-        except OperationalError:
-            assert time.monotonic() < end
-            time.sleep(BEAT_S / 10)
-
-
 def beat(instance: dg.DagsterInstance, run: str) -> str | None:
-    return beats(instance, [run]).get(run)
+    return beats_of(instance, [run]).get(run)
 
 
 def is_beating(instance: dg.DagsterInstance, run: str) -> bool:
@@ -72,8 +68,8 @@ def test_one_thread_beats_for_all_runs_of_a_process(instance: dg.DagsterInstance
     for run in runs * 2:
         heart.keep_beating(instance, run)
     assert threading.active_count() == before + 1
-    first = beats(instance, runs)
-    until(lambda: all(beats(instance, runs)[run] != first[run] for run in runs))
+    first = beats_of(instance, runs)
+    until(lambda: all(beats_of(instance, runs)[run] != first[run] for run in runs))
     instance.delete_run(runs[0])
     until(lambda: not is_beating(instance, runs[0]))
     assert is_beating(instance, runs[1]), "a run that is gone silences no other"
